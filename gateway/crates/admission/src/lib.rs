@@ -1,0 +1,1 @@
+//! May this request in: contracts, limits, policies.

@@ -1,0 +1,1 @@
+//! The traffic's door: the only crate that names Pingora.

@@ -1,0 +1,1 @@
+//! Where a request goes: routes, pools, health, steering.

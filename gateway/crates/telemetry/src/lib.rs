@@ -1,0 +1,1 @@
+//! Windows: logs, metrics, the access log.
