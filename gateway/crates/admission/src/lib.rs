@@ -1,1 +1,2 @@
 //! May this request in: contracts, limits, policies.
+pub mod plan;

@@ -1,1 +1,2 @@
 //! The order of a request.
+pub mod plan;

@@ -1,1 +1,2 @@
 //! Where a request goes: routes, pools, health, steering.
+pub mod plan;
