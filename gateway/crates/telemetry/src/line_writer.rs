@@ -1,0 +1,276 @@
+//! A bounded queue of lines before a thread that writes them: a slow disk costs lines, never requests.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use prometheus::IntCounter;
+use thiserror::Error;
+
+/// Lines that may wait: at 400 bytes a line under 4 MiB, and half a second of a busy gateway.
+const QUEUE: usize = 8_192;
+
+/// How long the writer may be behind before what it buffered is flushed.
+const FLUSH_AFTER: Duration = Duration::from_millis(200);
+
+/// How often a file is looked at for having been moved away (log rotation).
+const REOPEN_CHECK: Duration = Duration::from_secs(1);
+
+/// Where lines go.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum LineTarget {
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, appended to; opened again when it was moved away.
+    File(PathBuf),
+    /// Nowhere.
+    None,
+}
+
+/// Why lines cannot be written at all.
+#[derive(Debug, Error)]
+pub enum LineFault {
+    /// The file cannot be opened.
+    #[error("cannot open log file \"{}\"", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// The writer thread cannot be started.
+    #[error("cannot start the log writer")]
+    Thread(#[source] io::Error),
+}
+
+/// Hands lines to the writer thread without ever waiting for it.
+pub struct LineWriter {
+    queue: Mutex<Option<SyncSender<Vec<u8>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    dropped: IntCounter,
+}
+
+impl LineWriter {
+    /// Opens the target and starts its thread; `dropped` counts the lines that found the queue full or could not
+    /// be written. `None` for [`LineTarget::None`].
+    ///
+    /// # Errors
+    /// Fails when the file cannot be opened or the thread not be started.
+    pub fn open(target: &LineTarget, dropped: IntCounter) -> Result<Option<Self>, LineFault> {
+        let sink = match target {
+            LineTarget::None => return Ok(None),
+            LineTarget::Stdout => Sink::Stream(Box::new(io::stdout())),
+            LineTarget::Stderr => Sink::Stream(Box::new(io::stderr())),
+            LineTarget::File(path) => Sink::open(path)?,
+        };
+        Self::over(sink, dropped).map(Some)
+    }
+
+    fn over(sink: Sink, dropped: IntCounter) -> Result<Self, LineFault> {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let lost = dropped.clone();
+        let thread = std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || write_lines(&receiver, sink, &lost))
+            .map_err(LineFault::Thread)?;
+        Ok(Self {
+            queue: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            dropped,
+        })
+    }
+
+    /// Queues a line, which must end with a line feed; a full queue drops and counts it.
+    pub fn write(&self, line: Vec<u8>) {
+        let sender = match self.queue.lock() {
+            Ok(queue) => queue.clone(),
+            Err(_) => None,
+        };
+        let queued = sender.is_some_and(|sender| sender.try_send(line).is_ok());
+        if !queued {
+            self.dropped.inc();
+        }
+    }
+
+    /// Writes what is queued and ends the thread; called once, at shutdown.
+    pub fn close(&self) {
+        if let Ok(mut queue) = self.queue.lock() {
+            queue.take();
+        }
+        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
+        if let Some(thread) = thread {
+            // A writer that panicked has nothing left to write.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+enum Sink {
+    Stream(Box<dyn Write + Send>),
+    File { path: PathBuf, writer: BufWriter<File> },
+}
+
+impl Sink {
+    fn open(path: &Path) -> Result<Self, LineFault> {
+        let file = append(path).map_err(|cause| LineFault::Open {
+            path: path.to_owned(),
+            cause,
+        })?;
+        Ok(Self::File {
+            path: path.to_owned(),
+            writer: BufWriter::new(file),
+        })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => stream.write_all(line),
+            Self::File { writer, .. } => writer.write_all(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => stream.flush(),
+            Self::File { writer, .. } => writer.flush(),
+        }
+    }
+
+    /// Opens the file again when its name no longer leads to what is open.
+    fn follow_rotation(&mut self) -> io::Result<()> {
+        let Self::File { path, writer } = self else {
+            return Ok(());
+        };
+        if is_same_file(path, writer.get_ref()) {
+            return Ok(());
+        }
+        writer.flush()?;
+        *writer = BufWriter::new(append(path)?);
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+#[cfg(unix)]
+fn is_same_file(path: &Path, open: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (Ok(named), Ok(held)) = (std::fs::metadata(path), open.metadata()) else {
+        return false;
+    };
+    named.ino() == held.ino() && named.dev() == held.dev()
+}
+
+#[cfg(not(unix))]
+fn is_same_file(path: &Path, _open: &File) -> bool {
+    path.exists()
+}
+
+fn write_lines(queue: &Receiver<Vec<u8>>, mut sink: Sink, lost: &IntCounter) {
+    let mut checked = std::time::Instant::now();
+    loop {
+        let first = match queue.recv_timeout(FLUSH_AFTER) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        if checked.elapsed() >= REOPEN_CHECK {
+            checked = std::time::Instant::now();
+            // A failure here shows again as a failing write, where the line is counted.
+            let _ = sink.follow_rotation();
+        }
+        let mut next = first;
+        while let Some(line) = next {
+            if sink.write(&line).is_err() {
+                lost.inc();
+            }
+            next = match queue.try_recv() {
+                Ok(line) => Some(line),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+            };
+        }
+        let _ = sink.flush();
+    }
+    let _ = sink.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counter() -> IntCounter {
+        IntCounter::new("dropped", "dropped").unwrap()
+    }
+
+    #[test]
+    fn every_line_is_written_before_close_returns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let dropped = counter();
+        let writer = LineWriter::open(&LineTarget::File(path.clone()), dropped.clone())
+            .unwrap()
+            .unwrap();
+
+        for number in 0..1_000 {
+            writer.write(format!("{number}\n").into_bytes());
+        }
+        writer.close();
+
+        assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1_000);
+        assert_eq!(dropped.get(), 0);
+    }
+
+    #[test]
+    fn a_writer_that_is_stuck_costs_lines_and_they_are_counted() {
+        struct Stuck(Receiver<()>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ = self.0.recv();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, held) = sync_channel(0);
+        let dropped = counter();
+        let writer = LineWriter::over(Sink::Stream(Box::new(Stuck(held))), dropped.clone()).unwrap();
+
+        for _ in 0..QUEUE + 100 {
+            writer.write(b"line\n".to_vec());
+        }
+
+        assert!(dropped.get() >= 99, "{}", dropped.get());
+        drop(release);
+    }
+
+    #[test]
+    fn a_file_in_a_folder_that_is_not_there_is_refused_with_its_name() {
+        let target = LineTarget::File(PathBuf::from("/nonexistent/folder/access.log"));
+
+        let fault = LineWriter::open(&target, counter()).err().unwrap();
+
+        assert!(fault.to_string().contains("/nonexistent/folder/access.log"));
+    }
+
+    #[test]
+    fn nothing_is_opened_for_no_target() {
+        assert!(LineWriter::open(&LineTarget::None, counter()).unwrap().is_none());
+    }
+}
