@@ -1,1 +1,22 @@
-//! The operator's door: file to snapshot.
+//! The operator's door: from the file as written to a plan that is valid, or to every problem it has.
+//!
+//! ```text
+//! bytes ─tree─▶ file ─resolve─▶ sections ─link─▶ BootPlan + GatewayPlan ─compile─▶ Snapshot ─publish─▶ SnapshotStore
+//! ```
+//!
+//! This room reads files and the environment it is given, and nothing else: it opens no socket, starts no
+//! thread and reads no clock. It never accepts a key that nothing obeys: what is not built yet is refused by name.
+//! Start reading at [`load`]; the keys of the file, with their documentation, stand in `file`.
+
+mod load;
+mod sources;
+mod file;
+mod boot;
+pub mod reload;
+mod render;
+
+pub use boot::{AccessLogTarget, BootListener, BootPlan, EgressHost};
+pub use file::json_schema;
+pub use load::{LoadOptions, Loaded, Refused, load};
+pub use render::{problems_to_json, render};
+pub use sources::Sources;
