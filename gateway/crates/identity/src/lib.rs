@@ -1,2 +1,27 @@
-//! Who is on the other side: mTLS, SPIFFE and JWT.
+//! Who is on the other side: bearer tokens, client certificates, SPIFFE IDs, and the TLS material of every door.
+//!
+//! The room decides whether a credential proves a principal, and builds the rustls configurations that listeners
+//! and upstreams use. It never opens a socket, reads a file or a clock: keys arrive through [`jwt::KeyFetch`],
+//! workload identities through [`mtls::WorkloadBoard`], and time through [`Clock`].
+//!
+//! Start with [`plan`] (what it is told), [`compile`] (what that becomes) and [`authenticator`] (how a request's
+//! principal is found); then `jwt` for tokens, `mtls` for certificates, `tls` for handshakes.
+
+pub mod authenticator;
+pub mod boards;
+pub mod compile;
+pub mod fault;
+pub mod jwt;
+pub mod metrics;
+pub mod mtls;
 pub mod plan;
+pub mod tls;
+
+pub use authenticator::{Authenticated, Authenticator, Credentials, Scheme};
+pub use boards::{Boards, Clock};
+pub use compile::{IdentityRuntime, IssuerStatus, compile};
+pub use fault::IdentityFault;
+pub use jwt::{FetchFault, KeyBoard, KeyFetch, TokenCache};
+pub use metrics::Metrics;
+pub use mtls::{PeerIdentity, PeerIdentityFault, Svid, WorkloadBoard, WorkloadIdentity};
+pub use tls::{ListenerTls, UnknownName, UpstreamTls};

@@ -1,0 +1,124 @@
+//! What the SPIFFE Workload API delivered last; kept when the agent goes away.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use portcullis_model::{SpiffeId, TrustDomain};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::anchors::Anchors;
+use super::peer::PeerIdentity;
+use crate::fault::IdentityFault;
+use crate::tls;
+
+/// Our own identity as a workload.
+pub struct Svid {
+    /// The chain, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The private key of the leaf.
+    pub key: PrivateKeyDer<'static>,
+    /// The ID that the leaf carries.
+    pub spiffe_id: SpiffeId,
+}
+
+impl fmt::Debug for Svid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Svid")
+            .field("spiffe_id", &self.spiffe_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One delivery of the Workload API: it replaces the previous one whole.
+#[derive(Debug, Default)]
+pub struct WorkloadIdentity {
+    /// Our identity.
+    pub svid: Option<Svid>,
+    /// Trust anchors by trust domain.
+    pub bundles: BTreeMap<TrustDomain, Vec<CertificateDer<'static>>>,
+}
+
+/// A delivery, parsed.
+#[derive(Debug, Default)]
+pub(crate) struct Delivered {
+    pub(crate) generation: u64,
+    pub(crate) svid: Option<Arc<CertifiedKey>>,
+    pub(crate) bundles: BTreeMap<TrustDomain, Arc<Anchors>>,
+}
+
+/// The last delivery, for everything that follows it.
+#[derive(Debug)]
+pub struct WorkloadBoard {
+    current: ArcSwap<Delivered>,
+    generations: AtomicU64,
+}
+
+impl WorkloadBoard {
+    /// A board on which nothing was delivered yet.
+    #[must_use]
+    #[expect(clippy::new_ret_no_self, reason = "the board is always shared")]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            current: ArcSwap::default(),
+            generations: AtomicU64::new(0),
+        })
+    }
+
+    /// Publishes a delivery and returns its generation.
+    ///
+    /// # Errors
+    /// When the SVID's key does not fit, its leaf does not carry the ID, or an anchor cannot be read;
+    /// the previous delivery then stays.
+    pub fn publish(&self, delivery: WorkloadIdentity) -> Result<u64, IdentityFault> {
+        let svid = delivery.svid.map(check_svid).transpose()?;
+        let mut bundles = BTreeMap::new();
+        for (domain, certificates) in delivery.bundles {
+            let anchors = Anchors::read(&certificates).map_err(|(index, source)| IdentityFault::Anchor {
+                domain: domain.clone(),
+                index,
+                source,
+            })?;
+            bundles.insert(domain, Arc::new(anchors));
+        }
+        let generation = self.next_generation();
+        self.current.store(Arc::new(Delivered {
+            generation,
+            svid,
+            bundles,
+        }));
+        Ok(generation)
+    }
+
+    /// The generation of the last delivery; 0 before the first.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.current.load().generation
+    }
+
+    /// True when an identity and a bundle have been delivered.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let current = self.current.load();
+        current.svid.is_some() && current.bundles.values().any(|anchors| anchors.len() > 0)
+    }
+
+    pub(crate) fn current(&self) -> Arc<Delivered> {
+        self.current.load_full()
+    }
+
+    /// A number no other generation of trust has had.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+fn check_svid(svid: Svid) -> Result<Arc<CertifiedKey>, IdentityFault> {
+    if PeerIdentity::from_chain(&svid.chain).spiffe_id.ok().as_ref() != Some(&svid.spiffe_id) {
+        return Err(IdentityFault::SvidIdentity(svid.spiffe_id.to_string()));
+    }
+    tls::certified_key(svid.chain, svid.key)
+}
