@@ -1,0 +1,1 @@
+//! Runs `*_test.rego` with the engine that decides about live requests.
