@@ -1,0 +1,73 @@
+//! The ticket to an endpoint.
+
+use std::sync::Arc;
+
+use portcullis_admission::limit::RateLimitFields;
+use portcullis_model::Principal;
+use portcullis_routing::residency::AllowedRegions;
+
+use crate::body::BodyState;
+use crate::snapshot::RouteBundle;
+use crate::stages::normalize::Canonical;
+
+/// A request that every guard let pass. Only [`crate::stages`] can make one, after `authorize`; selecting an
+/// endpoint needs one, so "forgot to authorize" cannot be written.
+pub struct Admitted {
+    pub(crate) canonical: Canonical,
+    pub(crate) route: Arc<RouteBundle>,
+    pub(crate) prefix_len: usize,
+    pub(crate) principal: Principal,
+    pub(crate) request_headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub(crate) limit_fields: Option<RateLimitFields>,
+    pub(crate) allowed: AllowedRegions,
+    pub(crate) body: BodyState,
+    _only_stages_mint_one: (),
+}
+
+/// Everything a ticket is made of.
+pub(crate) struct Earned {
+    pub(crate) canonical: Canonical,
+    pub(crate) route: Arc<RouteBundle>,
+    pub(crate) prefix_len: usize,
+    pub(crate) principal: Principal,
+    pub(crate) request_headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub(crate) limit_fields: Option<RateLimitFields>,
+    pub(crate) allowed: AllowedRegions,
+    pub(crate) body: BodyState,
+}
+
+impl Admitted {
+    /// Called by `authorize` alone.
+    pub(crate) fn mint(earned: Earned) -> Self {
+        let Earned { canonical, route, prefix_len, principal, request_headers, limit_fields, allowed, body } = earned;
+        Self {
+            canonical,
+            route,
+            prefix_len,
+            principal,
+            request_headers,
+            limit_fields,
+            allowed,
+            body,
+            _only_stages_mint_one: (),
+        }
+    }
+
+    /// The route.
+    #[must_use]
+    pub fn route(&self) -> &RouteBundle {
+        &self.route
+    }
+
+    /// The principal.
+    #[must_use]
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The canonical request.
+    #[must_use]
+    pub const fn canonical(&self) -> &Canonical {
+        &self.canonical
+    }
+}

@@ -1,0 +1,85 @@
+//! What every stage gets beside the previous stage's output.
+
+use std::time::{Instant, SystemTime};
+
+use portcullis_admission::Observed;
+use portcullis_model::{Origin, Stage};
+use serde::Serialize;
+
+use crate::boards::Boards;
+use crate::connection::ConnectionFacts;
+use crate::record::DecisionRecord;
+use crate::snapshot::Snapshot;
+
+/// Both clocks, read together by whoever may read a clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For what the world says: tokens, certificates, records.
+    pub wall: SystemTime,
+    /// For what we measure: deadlines, limits, health.
+    pub mono: Instant,
+}
+
+/// One stage's verdict, for `explain`.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageReport {
+    /// The stage.
+    pub stage: Stage,
+    /// What it decided.
+    pub verdict: &'static str,
+    /// What it saw, in a sentence.
+    pub detail: String,
+    /// The configured object that decided, with its line.
+    pub decided_by: Option<Origin>,
+}
+
+/// One request's surroundings.
+pub(crate) struct Context<'a> {
+    /// The configuration, loaded once.
+    pub(crate) snapshot: &'a Snapshot,
+    /// What outlives it.
+    pub(crate) boards: &'a Boards,
+    /// The connection.
+    pub(crate) connection: &'a ConnectionFacts,
+    /// Drawn once per request: percentages, weights and jitter all follow from it.
+    pub(crate) roll: u64,
+    /// When the stage runs.
+    pub(crate) now: Now,
+    /// True for `explain`: nothing is fetched, nothing is charged for good.
+    pub(crate) is_offline: bool,
+    /// The record under way.
+    pub(crate) record: &'a mut DecisionRecord,
+    /// Filled only for `explain`.
+    pub(crate) steps: Option<&'a mut Vec<StageReport>>,
+}
+
+impl Context<'_> {
+    /// Notes for `explain` that a stage was passed; costs nothing otherwise.
+    pub(crate) fn note(&mut self, stage: Stage, decided_by: Option<&Origin>, detail: impl FnOnce() -> String) {
+        self.note_as("passed", stage, decided_by, detail);
+    }
+
+    /// Notes for `explain` any other verdict.
+    pub(crate) fn note_as(
+        &mut self,
+        verdict: &'static str,
+        stage: Stage,
+        decided_by: Option<&Origin>,
+        detail: impl FnOnce() -> String,
+    ) {
+        if let Some(steps) = self.steps.as_mut() {
+            steps.push(StageReport { stage, verdict, detail: detail(), decided_by: decided_by.cloned() });
+        }
+    }
+
+    /// Records what guards in observe mode would have refused.
+    pub(crate) fn observe(&mut self, stage: Stage, observed: Vec<Observed>) {
+        for one in observed {
+            self.note_as("observed", stage, Some(&one.origin), || {
+                let text = one.text.as_deref().unwrap_or_default();
+                format!("{} would have refused with {} {text}", one.guard, one.reason)
+            });
+            self.record.observed.push(one);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `authenticate`: limits that need no principal, so that a flood of bad credentials pays; then who is asking.
+
+use portcullis_admission::limit::{self, LimitFacts, RateLimitFields};
+use portcullis_identity::Credentials;
+use portcullis_model::{Principal, Reason, Rejection, Stage};
+
+use super::match_route::Routed;
+use crate::context::Context;
+
+/// A routed request with a principal.
+pub(crate) struct Authenticated {
+    pub(crate) routed: Routed,
+    pub(crate) principal: Principal,
+    pub(crate) early_fields: Option<RateLimitFields>,
+}
+
+/// Finds the principal.
+pub(crate) async fn authenticate(context: &mut Context<'_>, routed: Routed) -> Result<Authenticated, Rejection> {
+    let early_fields = charge_early(context, &routed)?;
+    let Some(authenticator) = &routed.route.authenticator else {
+        let origin = routed.route.plan.origin.clone();
+        context.note(Stage::Authenticate, Some(&origin), || "a public route: anonymous".to_owned());
+        context.record.principal = Some("anonymous".to_owned());
+        return Ok(Authenticated { routed, principal: Principal::anonymous(), early_fields });
+    };
+    let credentials =
+        Credentials { headers: &routed.canonical.headers, peer: context.connection.peer_identity() };
+    let found = if context.is_offline {
+        authenticator.authenticate_offline(credentials, context.now.wall)?
+    } else {
+        authenticator.authenticate(credentials, context.now.wall).await?
+    };
+    let principal = found.principal;
+    context.record.principal = Some(principal.to_string());
+    context.record.tenant = principal.attributes.tenant.as_deref().map(str::to_owned);
+    context.note(Stage::Authenticate, Some(&found.by), || {
+        format!("{} \"{principal}\" by {}", principal.kind(), principal.proof.as_str())
+    });
+    Ok(Authenticated { routed, principal, early_fields })
+}
+
+fn charge_early(context: &mut Context<'_>, routed: &Routed) -> Result<Option<RateLimitFields>, Rejection> {
+    if routed.route.early_limits.is_empty() {
+        return Ok(None);
+    }
+    let outcome = limit::check(
+        &context.boards.limits,
+        &routed.route.early_limits,
+        &LimitFacts {
+            head: &routed.canonical.head(),
+            sni: context.connection.sni(),
+            route: Some(&routed.route.plan.id),
+            principal: None,
+        },
+        limit::Charge { reason: Reason::RateLimitedEarly, roll: context.roll, now: context.now.mono },
+    );
+    context.observe(Stage::Authenticate, outcome.observed);
+    outcome.verdict?;
+    Ok(outcome.fields)
+}

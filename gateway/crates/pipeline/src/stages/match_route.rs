@@ -1,0 +1,77 @@
+//! `match_route`: which route, by the Gateway API's precedence; real preflights are answered here.
+
+use std::sync::Arc;
+
+use http::header::ALLOW;
+use http::{HeaderValue, Method};
+use portcullis_model::{Reason, Rejection, Stage};
+use portcullis_routing::route_table::NoRoute;
+
+use super::cors;
+use super::normalize::Canonical;
+use super::shed::Unshed;
+use crate::answer::LocalAnswer;
+use crate::context::Context;
+use crate::snapshot::RouteBundle;
+
+/// A request and its route.
+pub(crate) struct Routed {
+    pub(crate) canonical: Canonical,
+    pub(crate) route: Arc<RouteBundle>,
+    pub(crate) params: Vec<(Arc<str>, String)>,
+    pub(crate) prefix_len: usize,
+}
+
+/// A route, or the answer to a preflight.
+pub(crate) enum Matched {
+    Route(Routed),
+    Preflight(LocalAnswer),
+}
+
+/// Finds the route.
+pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<Matched, Rejection> {
+    let Unshed { canonical } = unshed;
+    let snapshot = context.snapshot;
+    let Some(listener) = snapshot.listener(&context.connection.listener) else {
+        return Err(Rejection::new(Reason::RouteNotFound));
+    };
+    if let Some(method) = cors::preflight_method(&canonical)
+        && let Ok(found) = listener.routes.find_for_method(&canonical.head(), &method)
+        && let Some(cors) = &found.value.plan.cors
+    {
+        let route = Arc::clone(found.value);
+        note_route(context, &route);
+        let answer = cors::answer_preflight(cors, &canonical, &method)?;
+        context.note_as("answered", Stage::MatchRoute, Some(&cors.origin), || "a CORS preflight".to_owned());
+        return Ok(Matched::Preflight(answer));
+    }
+    let found = match listener.routes.find(&canonical.head()) {
+        Ok(found) => found,
+        Err(NoRoute::NotFound) => return Err(Rejection::new(Reason::RouteNotFound)),
+        Err(NoRoute::MethodNotAllowed(methods)) => return Err(method_not_allowed(Reason::MethodNotAllowed, &methods)),
+    };
+    let route = Arc::clone(found.value);
+    let prefix_len = found.prefix_len;
+    let params = found.params.into_iter().collect();
+    note_route(context, &route);
+    if canonical.wants_other_upgrade || (canonical.wants_websocket && !route.plan.websocket) {
+        return Err(Rejection::new(Reason::UpgradeNotAllowed).decided_by(&route.plan.origin));
+    }
+    context.note(Stage::MatchRoute, Some(&route.plan.matches.origin), || format!("route \"{}\"", route.plan.id));
+    Ok(Matched::Route(Routed { canonical, route, params, prefix_len }))
+}
+
+fn note_route(context: &mut Context<'_>, route: &RouteBundle) {
+    context.record.route = Some(route.plan.id.clone());
+    context.record.class = Some(route.plan.class);
+}
+
+/// A rejection that names the allowed methods, as RFC 9110 section 15.5.6 demands.
+pub(crate) fn method_not_allowed(reason: Reason, methods: &[Method]) -> Rejection {
+    let allowed: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let rejection = Rejection::new(reason);
+    match HeaderValue::from_str(&allowed.join(", ")) {
+        Ok(value) => rejection.with_header(ALLOW, value),
+        Err(_) => rejection,
+    }
+}

@@ -1,0 +1,123 @@
+//! One canonical host, or a refusal (RFC 9110 section 7.2, RFC 9112 section 3.2).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use http::HeaderMap;
+use http::header::HOST;
+use portcullis_model::Reason;
+
+/// A DNS name has at most 253 octets.
+const MAX_HOST: usize = 253;
+
+/// The canonical host of a request: from `:authority` or the absolute-form target, and `Host`, which must agree.
+///
+/// # Errors
+/// Returns a reason when the host is missing, repeated, contradictory or not a host.
+pub fn canonical_host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Reason> {
+    let mut fields = headers.get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Reason::HostAmbiguous);
+    }
+    let field = match field {
+        Some(value) => Some(value.to_str().map_err(|_| Reason::HostInvalid)?),
+        None => None,
+    };
+    match (authority.filter(|text| !text.is_empty()), field) {
+        (None, None) => Err(Reason::HostMissing),
+        (None, Some("")) => Err(Reason::HostMissing),
+        (Some(one), None) | (None, Some(one)) => parse(one).map(|(host, _)| host),
+        (Some(one), Some(other)) => {
+            let one = parse(one)?;
+            if one == parse(other)? { Ok(one.0) } else { Err(Reason::HostAmbiguous) }
+        }
+    }
+}
+
+/// Splits and canonicalises `host[:port]`.
+pub(crate) fn parse(text: &str) -> Result<(String, Option<u16>), Reason> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']').ok_or(Reason::HostInvalid)?;
+        let address: Ipv6Addr = address.parse().map_err(|_| Reason::HostInvalid)?;
+        return Ok((format!("[{address}]"), port(rest)?));
+    }
+    let (name, rest) = match text.find(':') {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let port = port(rest)?;
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() || name.len() > MAX_HOST || !name.split('.').all(is_label) {
+        return Err(Reason::HostInvalid);
+    }
+    // A last label of digits is an address or nothing: `0x7f.1` and `127.1` mean different things to different parsers.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let looks_numeric = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
+    if looks_numeric && name.parse::<Ipv4Addr>().is_err() {
+        return Err(Reason::HostInvalid);
+    }
+    Ok((name.to_ascii_lowercase(), port))
+}
+
+fn port(rest: &str) -> Result<Option<u16>, Reason> {
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Ok(None),
+        None => Err(Reason::HostInvalid),
+        Some("") => Ok(None),
+        Some(digits) if digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().map(Some).map_err(|_| Reason::HostInvalid)
+        }
+        Some(_) => Err(Reason::HostInvalid),
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && label.len() <= 63
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn host(authority: Option<&str>, fields: &[&str]) -> Result<String, Reason> {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(HOST, HeaderValue::from_str(field).unwrap());
+        }
+        canonical_host(authority, &headers)
+    }
+
+    #[test]
+    fn a_host_gets_one_form() {
+        assert_eq!(host(None, &["API.Example.com:8443"]).unwrap(), "api.example.com");
+        assert_eq!(host(None, &["api.example.com."]).unwrap(), "api.example.com");
+        assert_eq!(host(Some("[0:0::1]:443"), &[]).unwrap(), "[::1]");
+        assert_eq!(host(Some("a.example"), &["A.example"]).unwrap(), "a.example");
+        assert_eq!(host(None, &["127.0.0.1:80"]).unwrap(), "127.0.0.1");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert_eq!(host(Some("a.example"), &["b.example"]), Err(Reason::HostAmbiguous));
+        assert_eq!(host(None, &["a.example", "a.example"]), Err(Reason::HostAmbiguous));
+        assert_eq!(host(Some("a.example:1"), &["a.example:2"]), Err(Reason::HostAmbiguous));
+        assert_eq!(host(None, &[]), Err(Reason::HostMissing));
+        assert_eq!(host(None, &[""]), Err(Reason::HostMissing));
+    }
+
+    #[test]
+    fn what_is_not_a_host_is_refused() {
+        for text in [
+            "user@a.example", "a.example/x", "a b", "a..b", "-a.example", "a.example:99999", "a.example:+1",
+            "a.example:1:2", "[::1", "[::1]x", "[zz]", "1.2.3", "0x7f.0x1", "a.example,b.example", "%61.example",
+        ] {
+            assert_eq!(host(None, &[text]), Err(Reason::HostInvalid), "{text}");
+        }
+    }
+}

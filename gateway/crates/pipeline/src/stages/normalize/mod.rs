@@ -1,0 +1,124 @@
+//! `normalize`: one canonical form of authority, path, query and fields, computed once for router, contract, policy,
+//! limits, log and endpoint alike.
+
+mod authority;
+mod fields;
+mod path;
+mod query;
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, Method};
+use portcullis_model::{Query, Reason, Rejection, RequestHead, Stage, UrlScheme};
+
+pub use self::fields::strip_hop_by_hop;
+pub use self::path::canonical_path;
+pub use self::query::canonical_query;
+
+use crate::connection::RawHead;
+use crate::context::Context;
+
+/// A request in its canonical form.
+#[derive(Debug)]
+pub struct Canonical {
+    /// The method.
+    pub method: Method,
+    /// How the client reached us.
+    pub scheme: UrlScheme,
+    /// The host, lower case, without port.
+    pub host: String,
+    /// The path.
+    pub path: String,
+    /// The query.
+    pub query: Query,
+    /// The fields.
+    pub headers: HeaderMap,
+    /// The client's address.
+    pub client: IpAddr,
+    /// What trusted proxies reported before us.
+    pub forwarded_for: Option<String>,
+    /// True when the client accepts trailers.
+    pub accepts_trailers: bool,
+    /// True when a WebSocket is asked for.
+    pub wants_websocket: bool,
+    /// True when another upgrade is asked for.
+    pub wants_other_upgrade: bool,
+    /// True when a body follows.
+    pub has_body: bool,
+}
+
+impl Canonical {
+    /// The view that rooms get.
+    #[must_use]
+    pub fn head(&self) -> RequestHead<'_> {
+        RequestHead {
+            method: &self.method,
+            scheme: self.scheme,
+            host: &self.host,
+            path: &self.path,
+            query: &self.query,
+            headers: &self.headers,
+            client: self.client,
+        }
+    }
+}
+
+/// Brings a request to its canonical form, or refuses it.
+pub(crate) fn normalize(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Canonical, Rejection> {
+    let canonical = canonical(context, raw)?;
+    context.record.host.clone_from(&canonical.host);
+    context.record.path.clone_from(&canonical.path);
+    context.record.client = canonical.client;
+    refuse_misdirected(context, &canonical.host)?;
+    context.note(Stage::Normalize, None, || {
+        let query = if canonical.query.text.is_empty() { "" } else { "?…" };
+        format!("{} {}://{}{}{query}", canonical.method, canonical.scheme.as_str(), canonical.host, canonical.path)
+    });
+    Ok(canonical)
+}
+
+fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Canonical, Reason> {
+    if matches!(*raw.method, Method::CONNECT | Method::TRACE) {
+        return Err(Reason::MethodUnsupported);
+    }
+    let host = authority::canonical_host(raw.authority, raw.headers)?;
+    let mut halves = raw.target.splitn(2, |byte| *byte == b'?');
+    let path = canonical_path(halves.next().unwrap_or_default())?;
+    let query = canonical_query(halves.next().unwrap_or_default())?;
+    let peer = context.connection.peer.ip().to_canonical();
+    let fields = fields::canonical_fields(raw.headers, peer, &context.snapshot.plan.trusted_proxies)?;
+    if let Some(id) = fields.request_id {
+        context.record.request_id = id;
+    }
+    let upgrade = raw.upgrade.map(str::trim).filter(|text| !text.is_empty());
+    let wants_websocket = upgrade.is_some_and(|text| text.eq_ignore_ascii_case("websocket"));
+    Ok(Canonical {
+        method: raw.method.clone(),
+        scheme: if context.connection.tls.is_some() { UrlScheme::Https } else { UrlScheme::Http },
+        host,
+        path,
+        query,
+        headers: fields.headers,
+        client: fields.client,
+        forwarded_for: fields.forwarded_for,
+        accepts_trailers: fields.accepts_trailers,
+        wants_websocket,
+        wants_other_upgrade: upgrade.is_some() && !wants_websocket,
+        has_body: raw.has_body,
+    })
+}
+
+/// 421 when the connection was made for a name that asks for less than this host does, or that its certificate
+/// does not cover (RFC 9110 section 15.5.20; CVE-2026-48491).
+fn refuse_misdirected(context: &Context<'_>, host: &str) -> Result<(), Rejection> {
+    let Some(tls) = &context.connection.tls else {
+        return Ok(());
+    };
+    let Some(listener) = context.snapshot.identity.listener_tls(&context.connection.listener) else {
+        return Ok(());
+    };
+    if listener.is_directed(tls.sni.as_deref(), host) {
+        return Ok(());
+    }
+    Err(Rejection::new(Reason::Misdirected))
+}

@@ -1,0 +1,206 @@
+//! One canonical path, or a refusal.
+//!
+//! Canonical means: absolute; every byte that RFC 3986 allows in a segment stands as itself and every other one
+//! percent-encoded in upper case; UTF-8 once decoded; no dot, empty or parametrised segments; nothing that some
+//! endpoint could decode a second time. What cannot be brought to that form without a choice is refused
+//! (CVE-2021-29492, CVE-2026-26205, CVE-2026-73551 and their kin).
+
+use portcullis_model::path::hex;
+use portcullis_model::Reason;
+
+const UPPER_HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// The canonical form of a raw path.
+///
+/// # Errors
+/// Returns the reason for which the path is ambiguous or malformed.
+pub fn canonical_path(raw: &[u8]) -> Result<String, Reason> {
+    if raw.first() != Some(&b'/') {
+        return Err(Reason::TargetInvalid);
+    }
+    let mut text = String::with_capacity(raw.len());
+    let mut decoded: Vec<u8> = Vec::new();
+    let mut bytes = raw.iter().copied();
+    let mut is_ascii = true;
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let value = bytes.next().and_then(hex).zip(bytes.next().and_then(hex));
+            let Some((high, low)) = value else {
+                return Err(Reason::PathEncoding);
+            };
+            let value = high * 16 + low;
+            refuse_encoded(value, bytes.as_slice())?;
+            is_ascii &= value.is_ascii();
+            decoded.push(value);
+            push_canonical(&mut text, value);
+        } else {
+            refuse_raw(byte)?;
+            decoded.push(byte);
+            text.push(char::from(byte));
+        }
+    }
+    if !is_ascii && std::str::from_utf8(&decoded).is_err() {
+        return Err(Reason::PathUtf8);
+    }
+    refuse_segments(&text)?;
+    Ok(text)
+}
+
+/// True for the bytes that stand for themselves in a canonical segment.
+pub const fn is_segment_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@'
+        )
+}
+
+fn push_canonical(text: &mut String, value: u8) {
+    if is_segment_byte(value) {
+        text.push(char::from(value));
+    } else {
+        push_encoded(text, value);
+    }
+}
+
+/// Appends `%XX` in upper case.
+pub fn push_encoded(text: &mut String, value: u8) {
+    text.push('%');
+    for digit in [value >> 4, value & 15] {
+        let digit = UPPER_HEX.get(usize::from(digit)).copied().unwrap_or(b'0');
+        text.push(char::from(digit));
+    }
+}
+
+const fn refuse_raw(byte: u8) -> Result<(), Reason> {
+    match byte {
+        b'/' => Ok(()),
+        b'\\' => Err(Reason::PathBackslash),
+        b';' => Err(Reason::PathSemicolon),
+        b'#' => Err(Reason::PathFragment),
+        byte if is_segment_byte(byte) => Ok(()),
+        _ => Err(Reason::PathControl),
+    }
+}
+
+/// Refuses an encoded byte that means something else once decoded. `rest` is what follows it.
+fn refuse_encoded(value: u8, rest: &[u8]) -> Result<(), Reason> {
+    match value {
+        b'/' => Err(Reason::PathEncodedSlash),
+        b'\\' => Err(Reason::PathBackslash),
+        b';' => Err(Reason::PathSemicolon),
+        0..=0x1f | 0x7f => Err(Reason::PathControl),
+        b'%' if rest.iter().take(2).filter(|byte| hex(**byte).is_some()).count() == 2 => Err(Reason::PathDoubleEncoding),
+        // `%25%32%66`: the digits of the second layer may themselves be encoded.
+        b'%' if rest.first() == Some(&b'%') => Err(Reason::PathDoubleEncoding),
+        b'%' if rest.first().copied().and_then(hex).is_some() && rest.get(1) == Some(&b'%') => {
+            Err(Reason::PathDoubleEncoding)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse_segments(path: &str) -> Result<(), Reason> {
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "." | ".." => return Err(Reason::PathDotSegment),
+            "" if segments.peek().is_some() => return Err(Reason::PathEmptySegment),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refused(raw: &str) -> Option<Reason> {
+        canonical_path(raw.as_bytes()).err()
+    }
+
+    #[test]
+    fn ordinary_paths_stay_as_they_are() {
+        for path in ["/", "/a", "/a/", "/a/b.c/d_e~f", "/caf%C3%A9", "/a:b@c/d,e=f"] {
+            assert_eq!(canonical_path(path.as_bytes()).unwrap(), path);
+        }
+    }
+
+    #[test]
+    fn equal_paths_get_one_form() {
+        assert_eq!(canonical_path(b"/%61%2D%7e").unwrap(), "/a-~");
+        assert_eq!(canonical_path(b"/caf%c3%a9").unwrap(), "/caf%C3%A9");
+        assert_eq!(canonical_path(b"/a%20b").unwrap(), "/a%20b");
+    }
+
+    #[test]
+    fn every_ambiguity_has_its_own_reason() {
+        let cases = [
+            ("", Reason::TargetInvalid),
+            ("*", Reason::TargetInvalid),
+            ("a/b", Reason::TargetInvalid),
+            ("/a/../b", Reason::PathDotSegment),
+            ("/a/./b", Reason::PathDotSegment),
+            ("/a/%2e%2e/b", Reason::PathDotSegment),
+            ("/a/..", Reason::PathDotSegment),
+            ("//x/admin", Reason::PathEmptySegment),
+            ("/a//b", Reason::PathEmptySegment),
+            ("/a%2fb", Reason::PathEncodedSlash),
+            ("/a%2Fb", Reason::PathEncodedSlash),
+            ("/a%5cb", Reason::PathBackslash),
+            ("/a\\b", Reason::PathBackslash),
+            ("/a/..;x/b", Reason::PathSemicolon),
+            ("/a%3bx", Reason::PathSemicolon),
+            ("/a%00", Reason::PathControl),
+            ("/a%0d%0ab", Reason::PathControl),
+            ("/a b", Reason::PathControl),
+            ("/a\u{e9}", Reason::PathControl),
+            ("/a%2", Reason::PathEncoding),
+            ("/a%zz", Reason::PathEncoding),
+            ("/%252e%252e/", Reason::PathDoubleEncoding),
+            ("/%25%32%65", Reason::PathDoubleEncoding),
+            ("/%252%65", Reason::PathDoubleEncoding),
+            ("/%c0%af", Reason::PathUtf8),
+            ("/%ff", Reason::PathUtf8),
+            ("/%ed%a0%80", Reason::PathUtf8),
+            ("/a#b", Reason::PathFragment),
+        ];
+        for (path, reason) in cases {
+            assert_eq!(refused(path), Some(reason), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_percent_sign_that_stays_one_is_kept() {
+        assert_eq!(canonical_path(b"/100%25").unwrap(), "/100%25");
+        assert_eq!(canonical_path(b"/50%25-off").unwrap(), "/50%25-off");
+    }
+
+    proptest! {
+        /// Making a path canonical twice gives the same as once, and never panics.
+        #[test]
+        fn canonical_is_a_fixed_point(raw in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(once) = canonical_path(&raw) {
+                prop_assert_eq!(canonical_path(once.as_bytes()), Ok(once));
+            }
+        }
+
+        /// Whatever an endpoint decodes once more, no canonical path climbs, splits or hides a segment.
+        #[test]
+        fn no_canonical_path_hides_a_separator(raw in "/[a-c./%25efEF;\\\\#]{0,24}") {
+            if let Ok(path) = canonical_path(raw.as_bytes()) {
+                for segment in portcullis_model::path::segments(&path) {
+                    let mut text = segment.to_owned();
+                    for _ in 0..3 {
+                        text = portcullis_model::path::decode(&text).into_owned();
+                        prop_assert!(text != "." && text != "..");
+                        prop_assert!(!text.contains(['/', '\\', ';', '\0']));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `record`: a record begins empty with the exchange and is written exactly once, whatever happened.
+
+use std::time::Duration;
+
+use http::{Method, Version};
+
+use crate::connection::ConnectionFacts;
+use crate::context::Now;
+use crate::record::{DecisionRecord, Ending};
+use crate::snapshot::Snapshot;
+use crate::trace::TraceContext;
+
+/// What is known before the request was looked at.
+pub(crate) fn blank(
+    snapshot: &Snapshot,
+    connection: &ConnectionFacts,
+    begun: Now,
+    trace: &TraceContext,
+) -> DecisionRecord {
+    DecisionRecord {
+        time: begun.wall,
+        request_id: trace.trace_id.clone(),
+        trace_id: trace.trace_id.clone(),
+        revision: snapshot.revision.clone(),
+        listener: connection.listener.clone(),
+        peer: connection.peer,
+        client: connection.peer.ip(),
+        protocol: "",
+        tls: connection.tls.as_ref().map(|tls| tls.version),
+        method: Method::GET,
+        host: String::new(),
+        path: String::new(),
+        route: None,
+        class: None,
+        operation: None,
+        principal: None,
+        tenant: None,
+        stage: None,
+        reason: None,
+        private: None,
+        observed: Vec::new(),
+        attempts: Vec::new(),
+        status: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        duration: Duration::ZERO,
+        first_byte: None,
+        ending: Ending::Complete,
+    }
+}
+
+/// The protocol's name in records.
+pub(crate) const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}
