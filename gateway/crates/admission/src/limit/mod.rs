@@ -1,0 +1,20 @@
+//! How much may be asked: GCRA rate limits in bounded tables.
+//!
+//! A [`Limit`] is configuration and immutable; what counts is in the [`LimitTable`], which outlives reloads and keeps
+//! at most [`MAX_KEYS`] buckets per limit. Start with [`check`]: all limits of one point, all or nothing.
+
+mod limit;
+mod key;
+mod clock;
+mod store;
+mod buckets;
+mod table;
+mod check;
+mod fields;
+
+pub use check::{LimitDecision, LimitOutcome, LimitRef, check};
+pub use fields::RateLimitFields;
+pub use key::LimitFacts;
+pub use limit::Limit;
+pub use store::MAX_KEYS;
+pub use table::LimitTable;
