@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_model::{ContractId, LimitId, PolicyId, Problems};
+use portcullis_model::{ContractId, Guard, LimitId, PolicyId, Problems};
 
 use crate::contract::Contract;
 use crate::limit::Limit;
@@ -35,6 +35,12 @@ impl AdmissionRuntime {
     #[must_use]
     pub fn contract(&self, id: &ContractId) -> Option<Arc<Contract>> {
         self.parts.contracts.get(id).map(|part| Arc::clone(&part.compiled))
+    }
+
+    /// A contract's own guard, which a reference may narrow.
+    #[must_use]
+    pub fn contract_guard(&self, id: &ContractId) -> Option<Guard> {
+        self.parts.contracts.get(id).map(|part| part.plan.guard)
     }
 
     /// A rate limit by its name.

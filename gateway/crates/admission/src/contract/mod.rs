@@ -54,6 +54,22 @@ pub enum BodyNeed {
     Gate,
 }
 
+impl BodyNeed {
+    /// True when the body goes through a gate.
+    #[must_use]
+    pub const fn judges_body(self) -> bool {
+        matches!(self, Self::Gate)
+    }
+}
+
+/// Strict JSON.
+///
+/// # Errors
+/// Refuses what is not one well-formed value.
+pub fn parse_strict(body: &[u8]) -> Result<Value, Rejection> {
+    serde_json::from_slice(body).map_err(|_| Rejection::new(portcullis_model::Reason::BodyMalformed))
+}
+
 /// Holds a body until it is known to fit.
 #[derive(Debug)]
 pub struct BodyGate {
@@ -128,7 +144,7 @@ impl Operation {
     ///
     /// # Errors
     /// Refuses with every violation found, at most 32.
-    pub fn validate_head(&self, _head: &RequestHead<'_>, _params: &PathParams) -> Result<BodyNeed, Rejection> {
+    pub fn validate_head(&self, _head: &RequestHead<'_>, _params: &PathParams, _has_body: bool) -> Result<BodyNeed, Rejection> {
         Ok(BodyNeed::None)
     }
 

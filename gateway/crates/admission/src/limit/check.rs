@@ -23,6 +23,26 @@ pub struct LimitRef {
     pub origin: Origin,
 }
 
+impl LimitRef {
+    /// A reference that may narrow the limit's own guard.
+    #[must_use]
+    pub fn new(limit: Arc<Limit>, reference: Option<Guard>, origin: Origin) -> Self {
+        let guard = limit.guard().narrowed_by(reference);
+        Self { limit, guard, origin }
+    }
+}
+
+/// What is charged, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge {
+    /// The point's own reason to refuse: of the listener, early, or of the route.
+    pub reason: Reason,
+    /// Drawn once per request: decides each guard's share and spreads long waits.
+    pub roll: u64,
+    /// The time.
+    pub now: Instant,
+}
+
 /// One limit's part in an outcome; `explain` prints them.
 #[derive(Clone, Debug)]
 pub struct LimitDecision {
@@ -62,17 +82,10 @@ struct Taken {
 /// Asks all limits of one point. When one refuses, whatever the others took is given back: a refused request pays
 /// nothing at this point.
 ///
-/// `reason` is the point's own (listener, early, route). Limits in observe mode count in their own buckets, are given
-/// back like the others, and never refuse. `roll` decides each guard's share and spreads long waits.
+/// Limits in observe mode count in their own buckets, are given back like the others, and never refuse.
 #[must_use]
-pub fn check(
-    table: &LimitTable,
-    limits: &[LimitRef],
-    facts: &LimitFacts<'_>,
-    reason: Reason,
-    roll: u64,
-    now: Instant,
-) -> LimitOutcome {
+pub fn check(table: &LimitTable, limits: &[LimitRef], facts: &LimitFacts<'_>, charge: Charge) -> LimitOutcome {
+    let Charge { reason, roll, now } = charge;
     let mut outcome =
         LimitOutcome { verdict: Ok(()), observed: Vec::new(), fields: None, decisions: Vec::with_capacity(limits.len()) };
     let mut taken: Vec<Taken> = Vec::with_capacity(limits.len());
@@ -111,7 +124,7 @@ pub fn check(
                 }
                 let refused = Standing { limit, key, remaining: 0, wait };
                 outcome.fields = RateLimitFields::of(&[refused], roll);
-                outcome.verdict = Err(rejection(reference, reason, wait, outcome.fields.as_ref(), roll));
+                outcome.verdict = Err(rejection(reference, charge, wait, outcome.fields.as_ref()));
                 return outcome;
             }
         }
@@ -129,16 +142,10 @@ fn observed(reference: &LimitRef, reason: Reason) -> Observed {
     }
 }
 
-fn rejection(
-    reference: &LimitRef,
-    reason: Reason,
-    wait: Duration,
-    fields: Option<&RateLimitFields>,
-    roll: u64,
-) -> Rejection {
-    let mut rejection = Rejection::new(reason)
+fn rejection(reference: &LimitRef, charge: Charge, wait: Duration, fields: Option<&RateLimitFields>) -> Rejection {
+    let mut rejection = Rejection::new(charge.reason)
         .with_public(used_up(&reference.limit))
-        .with_retry_after(Duration::from_secs(whole_seconds(wait, roll)))
+        .with_retry_after(Duration::from_secs(whole_seconds(wait, charge.roll)))
         .decided_by(&reference.origin);
     if let Some(fields) = fields {
         rejection.detail_mut().headers.extend(fields.headers());

@@ -38,6 +38,16 @@ impl RateLimitFields {
         [(RATE_LIMIT_POLICY, self.policy.clone()), (RATE_LIMIT, self.limit.clone())]
     }
 
+    /// The fields of two limit points: one list each.
+    #[must_use]
+    pub fn merge(earlier: Option<Self>, later: Option<Self>) -> Option<Self> {
+        let (earlier, later) = match (earlier, later) {
+            (Some(earlier), Some(later)) => (earlier, later),
+            (one, other) => return one.or(other),
+        };
+        Some(Self { policy: joined(&earlier.policy, &later.policy)?, limit: joined(&earlier.limit, &later.limit)? })
+    }
+
     /// The binding limit first, then those with less than a fifth left; `None` when nothing was enforced.
     pub(super) fn of(standings: &[Standing<'_>], roll: u64) -> Option<Self> {
         let binding = standings.iter().min_by(|a, b| a.share_left().total_cmp(&b.share_left()))?;
@@ -91,6 +101,10 @@ impl Standing<'_> {
         let _ = write!(policy, "{name};q={count};w={window};pk=:{partition}:");
         let _ = write!(limit, "{name};r={remaining};t={wait};pk=:{partition}:");
     }
+}
+
+fn joined(one: &HeaderValue, other: &HeaderValue) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(&[one.as_bytes(), b", ", other.as_bytes()].concat()).ok()
 }
 
 /// Seconds to tell a client: rounded up, at least one, and spread by up to a tenth when it is a long wait.

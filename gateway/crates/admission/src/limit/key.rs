@@ -11,12 +11,8 @@ use crate::plan::KeyPart;
 /// What is known of a request at a limit point.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitFacts<'a> {
-    /// The request; `None` in `shed`, before it is canonical.
-    pub head: Option<&'a RequestHead<'a>>,
-    /// The host.
-    pub host: &'a str,
-    /// The client's address, after `trusted_proxies` were applied.
-    pub client: IpAddr,
+    /// The request.
+    pub head: &'a RequestHead<'a>,
     /// The name of the TLS handshake.
     pub sni: Option<&'a str>,
     /// The route, once it is matched.
@@ -51,9 +47,9 @@ impl KeyHash {
 fn hash_part(part: &KeyPart, facts: &LimitFacts<'_>, hasher: &mut impl Hasher) {
     std::mem::discriminant(part).hash(hasher);
     match part {
-        KeyPart::ClientAddress => hash_address(facts.client, hasher),
+        KeyPart::ClientAddress => hash_address(facts.head.client, hasher),
         KeyPart::Sni => hash_name(facts.sni, hasher),
-        KeyPart::Host => hash_name(Some(facts.host), hasher),
+        KeyPart::Host => hash_name(Some(facts.head.host), hasher),
         KeyPart::Route => facts.route.hash(hasher),
         KeyPart::Principal => facts.principal.map(|principal| &principal.identity).hash(hasher),
         KeyPart::Tenant => {
@@ -66,7 +62,7 @@ fn hash_part(part: &KeyPart, facts: &LimitFacts<'_>, hasher: &mut impl Hasher) {
         }
         KeyPart::Header(name) => {
             name.hash(hasher);
-            for value in facts.head.iter().flat_map(|head| head.headers.get_all(name)) {
+            for value in facts.head.headers.get_all(name) {
                 value.as_bytes().hash(hasher);
             }
             // Ends the list, so that no header's values can be taken for the next part.
@@ -121,7 +117,7 @@ fn hash_value(value: &Value, hasher: &mut impl Hasher) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, LazyLock};
 
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
     use portcullis_model::{Attributes, Identity, IssuerId, Proof, Query, Subject, UrlScheme};
@@ -129,8 +125,23 @@ mod tests {
 
     use super::*;
 
-    fn facts(client: &str) -> LimitFacts<'static> {
-        LimitFacts { head: None, host: "h", client: client.parse().unwrap(), sni: None, route: None, principal: None }
+    static NO_QUERY: Query = Query { text: String::new(), pairs: Vec::new() };
+    static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+
+    fn head(client: &str) -> RequestHead<'static> {
+        RequestHead {
+            method: &Method::GET,
+            scheme: UrlScheme::Https,
+            host: "h",
+            path: "/",
+            query: &NO_QUERY,
+            headers: &NO_HEADERS,
+            client: client.parse().unwrap(),
+        }
+    }
+
+    fn facts<'a>(head: &'a RequestHead<'a>) -> LimitFacts<'a> {
+        LimitFacts { head, sni: None, route: None, principal: None }
     }
 
     fn user(tenant: Option<&str>, claims: Value) -> Principal {
@@ -149,7 +160,7 @@ mod tests {
     #[test]
     fn an_ipv6_client_pays_as_its_64_and_an_ipv4_client_as_itself() {
         let hash = KeyHash::default();
-        let key = |client: &str| hash.key(&[KeyPart::ClientAddress], &facts(client));
+        let key = |client: &str| hash.key(&[KeyPart::ClientAddress], &facts(&head(client)));
 
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:2"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
@@ -161,61 +172,53 @@ mod tests {
     fn an_absent_tenant_or_claim_is_a_key_of_its_own() {
         let hash = KeyHash::default();
         let key = |parts: &[KeyPart], principal: &Principal| {
-            hash.key(parts, &LimitFacts { principal: Some(principal), ..facts("192.0.2.1") })
+            hash.key(parts, &LimitFacts { principal: Some(principal), ..facts(&head("192.0.2.1")) })
         };
-        let claim = KeyPart::Claim(vec!["org".into(), "id".into()]);
+        let tenant = [KeyPart::Tenant];
+        let claim = [KeyPart::Claim(vec!["org".into(), "id".into()])];
 
-        assert_ne!(
-            key(&[KeyPart::Tenant], &user(None, json!({}))),
-            key(&[KeyPart::Tenant], &user(Some(""), json!({})))
-        );
-        assert_ne!(
-            key(std::slice::from_ref(&claim), &user(None, json!({}))),
-            key(std::slice::from_ref(&claim), &user(None, json!({"org": {"id": "a"}})))
-        );
+        assert_ne!(key(&tenant, &user(None, json!({}))), key(&tenant, &user(Some(""), json!({}))));
+        assert_eq!(key(&tenant, &user(Some("a"), json!({}))), key(&tenant, &user(Some("a"), json!({"b": 1}))));
+        assert_ne!(key(&claim, &user(None, json!({}))), key(&claim, &user(None, json!({"org": {"id": "a"}}))));
         assert_eq!(
-            key(std::slice::from_ref(&claim), &user(None, json!({"org": {"id": {"a": 1, "b": 2}}}))),
-            key(std::slice::from_ref(&claim), &user(None, json!({"org": {"id": {"b": 2, "a": 1}}})))
+            key(&claim, &user(None, json!({"org": {"id": {"a": 1, "b": 2}}}))),
+            key(&claim, &user(None, json!({"org": {"id": {"b": 2, "a": 1}}})))
         );
     }
 
     #[test]
-    fn every_value_of_a_header_counts_and_names_are_equal_whatever_their_case() {
+    fn every_value_of_a_header_counts() {
         let hash = KeyHash::default();
-        let query = Query::default();
         let key = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {
                 headers.append("x-key", HeaderValue::from_static(value));
             }
-            let head = RequestHead {
-                method: &Method::GET,
-                scheme: UrlScheme::Https,
-                host: "h",
-                path: "/",
-                query: &query,
-                headers: &headers,
-                client: "192.0.2.1".parse().unwrap(),
-            };
             let part = KeyPart::Header(HeaderName::from_static("x-key"));
-            hash.key(&[part], &LimitFacts { head: Some(&head), ..facts("192.0.2.1") })
+            hash.key(&[part], &facts(&RequestHead { headers: &headers, ..head("192.0.2.1") }))
         };
-        let sni = |name| hash.key(&[KeyPart::Sni], &LimitFacts { sni: name, ..facts("192.0.2.1") });
 
+        assert_eq!(key(&["a"]), key(&["a"]));
         assert_ne!(key(&["a"]), key(&["a", "b"]));
         assert_ne!(key(&["ab"]), key(&["a", "b"]));
         assert_ne!(key(&[]), key(&[""]));
+    }
+
+    #[test]
+    fn names_are_equal_whatever_their_case() {
+        let hash = KeyHash::default();
+        let sni = |name| hash.key(&[KeyPart::Sni], &LimitFacts { sni: name, ..facts(&head("192.0.2.1")) });
+
         assert_eq!(sni(Some("API.example")), sni(Some("api.EXAMPLE")));
+        assert_ne!(sni(Some("api.example")), sni(Some("api.example.com")));
         assert_ne!(sni(None), sni(Some("")));
     }
 
     #[test]
     fn two_tables_hash_the_same_key_differently() {
         let parts = [KeyPart::ClientAddress];
+        let head = head("192.0.2.1");
 
-        assert_ne!(
-            KeyHash::default().key(&parts, &facts("192.0.2.1")),
-            KeyHash::default().key(&parts, &facts("192.0.2.1"))
-        );
+        assert_ne!(KeyHash::default().key(&parts, &facts(&head)), KeyHash::default().key(&parts, &facts(&head)));
     }
 }

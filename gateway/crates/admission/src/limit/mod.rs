@@ -12,7 +12,7 @@ mod table;
 mod check;
 mod fields;
 
-pub use check::{LimitDecision, LimitOutcome, LimitRef, check};
+pub use check::{Charge, LimitDecision, LimitOutcome, LimitRef, check};
 pub use fields::RateLimitFields;
 pub use key::LimitFacts;
 pub use limit::Limit;
