@@ -224,7 +224,10 @@ pub struct RetryBudgetPlan {
 
 impl Default for RetryBudgetPlan {
     fn default() -> Self {
-        Self { share: 1_000, min_per_second: 10 }
+        Self {
+            share: 1_000,
+            min_per_second: 10,
+        }
     }
 }
 
@@ -239,7 +242,10 @@ pub struct RetryPlan {
 
 impl Default for RetryPlan {
     fn default() -> Self {
-        Self { attempts: 1, scope: RetryScope::Any }
+        Self {
+            attempts: 1,
+            scope: RetryScope::Any,
+        }
     }
 }
 

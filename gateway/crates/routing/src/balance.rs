@@ -1,0 +1,3 @@
+//! Which of several usable endpoints: one file per strategy.
+
+pub mod weighted;

@@ -1,0 +1,364 @@
+//! The pick: the local region first, then the failover order, each by its usable endpoints; residency is a hard
+//! filter at every step.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_model::{EndpointId, Reason, RegionId, Rejection};
+use prometheus::IntCounter;
+use smallvec::SmallVec;
+
+use super::Pool;
+use super::in_flight::Load;
+use super::roster::{Member, Roster, Site};
+use super::why::{Code, Reasons, Why};
+use crate::attempt::{Attempt, Outcome, Reach};
+use crate::balance::weighted;
+use crate::health::machine::{Part, Urgency};
+use crate::health::{Cell, PoolHealth};
+use crate::residency::AllowedRegions;
+
+/// When a client may come back after nothing could serve it: about a probe's interval, so that things may have
+/// changed, spread so that they do not all come at once.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What a selection goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct SelectQuery<'a> {
+    /// Where the request may be processed.
+    pub allowed: &'a AllowedRegions,
+    /// Attempts already made for this request; their endpoints are not picked again.
+    pub tried: &'a [Attempt],
+    /// How far to look: [`Reach::Anywhere`] first, afterwards what [`crate::next_attempt`] grants.
+    pub reach: &'a Reach,
+    /// Evenly distributed over all of `u64`.
+    pub roll: u64,
+    /// Now.
+    pub now: Instant,
+    /// Takes every endpoint for up, for an offline `explain`; a name without an address then stands for one endpoint
+    /// at `0.0.0.0`.
+    pub assume_healthy: bool,
+}
+
+/// The endpoint a request gets.
+#[derive(Debug)]
+pub struct Selection {
+    /// Which.
+    pub endpoint: EndpointId,
+    /// The name it was resolved from.
+    pub dns: Option<Arc<str>>,
+    /// What was passed over before, and why.
+    pub why: Why,
+    /// The request's place; keep it until the answer has ended.
+    pub permit: Permit,
+}
+
+/// A request's place in a pool: dropping it frees the place, and gives back a trial that showed nothing.
+#[derive(Debug)]
+pub struct Permit {
+    load: Arc<Load>,
+    evidence: Option<Evidence>,
+}
+
+#[derive(Debug)]
+struct Evidence {
+    pool: Arc<PoolHealth>,
+    cell: Arc<Cell>,
+    ejections: IntCounter,
+    trial: Option<(u64, Instant)>,
+}
+
+impl Permit {
+    /// Records what the attempt showed about its endpoint. The first call counts, later ones are ignored: an answer's
+    /// head decides, and how its body ended is not held against the endpoint a second time.
+    pub fn record(&mut self, outcome: Outcome, now: Instant) {
+        let Some(mut evidence) = self.evidence.take() else {
+            return;
+        };
+        let part = evidence
+            .trial
+            .take()
+            .map_or(Part::Ordinary, |(number, _)| Part::Trial(number));
+        if evidence.pool.record(&evidence.cell, outcome, part, now) {
+            evidence.ejections.inc();
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.load.leave();
+        if let Some(evidence) = &self.evidence
+            && let Some((number, began)) = evidence.trial
+        {
+            evidence.cell.release_trial(number, began);
+        }
+    }
+}
+
+/// A pick before it is a selection.
+struct Pick<'a> {
+    site: &'a Site,
+    member: &'a Member,
+    trial: Option<u64>,
+}
+
+impl Pool {
+    /// The endpoint for this attempt.
+    ///
+    /// Within the first region of the preference that has one, a weighted pick of the endpoints that are up, among
+    /// which an ejected one whose time has come may get its single trial. When no allowed region has any, an ejected
+    /// endpoint may be tried before its time, at most once a second: there is no panic mode.
+    ///
+    /// # Errors
+    /// `pool-full` at the pool's limit; `residency-unavailable` when only regions outside the residency could serve
+    /// the request or none is allowed; `no-endpoint` otherwise. The private detail has every candidate's code.
+    pub fn select(&self, query: &SelectQuery<'_>) -> Result<Selection, Rejection> {
+        if !self.load.enter(self.plan.limits.connections) {
+            return Err(self.refuse(Reason::PoolFull, query, "INFLIGHT_LIMIT".to_owned()));
+        }
+        // From here on dropping the permit frees the place.
+        let permit = Permit {
+            load: Arc::clone(&self.load),
+            evidence: None,
+        };
+        if query.tried.is_empty() && !query.assume_healthy {
+            self.budget.count_request();
+        }
+        let roster = self.roster();
+        let mut reasons = Reasons::default();
+        if query.assume_healthy {
+            return self.select_assumed(&roster, query, permit);
+        }
+        let pick = self
+            .pick_by_preference(&roster, query, &mut reasons)
+            .or_else(|| self.last_resort(&roster, query));
+        let Some(pick) = pick else {
+            let reason = self.reason_of_refusal(&roster, query);
+            return Err(self.refuse(reason, query, reasons.line()));
+        };
+        self.conclude(&roster, pick, query, reasons, permit)
+    }
+
+    fn conclude(
+        &self,
+        roster: &Roster,
+        pick: Pick<'_>,
+        query: &SelectQuery<'_>,
+        mut reasons: Reasons,
+        mut permit: Permit,
+    ) -> Result<Selection, Rejection> {
+        let Pick { site, member, trial } = pick;
+        if trial.is_some() {
+            reasons.push(&site.region, Some(member.cell.id().address), Code::Trial);
+        }
+        permit.evidence = Some(Evidence {
+            pool: Arc::clone(&roster.health),
+            cell: Arc::clone(&member.cell),
+            ejections: site.ejections.clone(),
+            trial: trial.map(|number| (number, query.now)),
+        });
+        self.check_residency(&site.region, query)?;
+        site.selections.inc();
+        let endpoint = member.cell.id().clone();
+        Ok(Selection {
+            endpoint,
+            dns: member.dns.clone(),
+            why: reasons.into_why(),
+            permit,
+        })
+    }
+
+    fn pick_by_preference<'a>(
+        &self,
+        roster: &'a Roster,
+        query: &SelectQuery<'_>,
+        reasons: &mut Reasons,
+    ) -> Option<Pick<'a>> {
+        for region in self.preference.regions() {
+            let Some(site) = roster.site(region) else {
+                continue;
+            };
+            if !query.allowed.contains(region) {
+                reasons.push(region, None, Code::Residency);
+            } else if !query.reach.admits(region) {
+                reasons.push(region, None, Code::Tried);
+            } else if let Some(pick) = pick_in(site, query, reasons) {
+                return Some(pick);
+            }
+        }
+        None
+    }
+
+    /// A trial before its time of an ejected endpoint, because nothing else is left.
+    fn last_resort<'a>(&self, roster: &'a Roster, query: &SelectQuery<'_>) -> Option<Pick<'a>> {
+        if !query.tried.is_empty() {
+            return None;
+        }
+        let sites = self
+            .preference
+            .among(query.allowed)
+            .filter_map(|region| roster.site(region));
+        sites
+            .flat_map(|site| site.members.iter().map(move |member| (site, member)))
+            .find_map(|(site, member)| {
+                let trial = member.cell.begin_trial(Urgency::LastResort, query.now)?;
+                Some(Pick {
+                    site,
+                    member,
+                    trial: Some(trial),
+                })
+            })
+    }
+
+    fn select_assumed(
+        &self,
+        roster: &Roster,
+        query: &SelectQuery<'_>,
+        permit: Permit,
+    ) -> Result<Selection, Rejection> {
+        let mut reasons = Reasons::default();
+        for region in self.preference.regions() {
+            let Some(site) = roster.site(region) else {
+                continue;
+            };
+            if !query.allowed.contains(region) {
+                reasons.push(region, None, Code::Residency);
+                continue;
+            }
+            if !query.reach.admits(region) {
+                reasons.push(region, None, Code::Tried);
+                continue;
+            }
+            let members: SmallVec<[&Member; 8]> = site
+                .members
+                .iter()
+                .filter(|member| !member.is_among(query.tried))
+                .collect();
+            let weights = members.iter().map(|member| u32::from(member.weight));
+            let picked = weighted::pick(weights, query.roll).and_then(|index| members.get(index));
+            let found = match (picked, site.unresolved.first()) {
+                (Some(member), _) => Some((member.cell.id().clone(), member.dns.clone())),
+                (None, Some((host, port))) => {
+                    reasons.push(
+                        region,
+                        None,
+                        Code::NoAddress {
+                            host: Arc::clone(host),
+                        },
+                    );
+                    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port);
+                    let endpoint = EndpointId {
+                        pool: self.id().clone(),
+                        region: region.clone(),
+                        address,
+                    };
+                    Some((endpoint, Some(Arc::clone(host))))
+                }
+                (None, None) => None,
+            };
+            if let Some((endpoint, dns)) = found {
+                self.check_residency(region, query)?;
+                return Ok(Selection {
+                    endpoint,
+                    dns,
+                    why: reasons.into_why(),
+                    permit,
+                });
+            }
+        }
+        let reason = self.reason_of_refusal(roster, query);
+        Err(self.refuse(reason, query, reasons.line()))
+    }
+
+    /// The last look before an endpoint is handed out. It can only fail by a defect in this file, and then the
+    /// request is refused and the defect counted.
+    fn check_residency(&self, region: &RegionId, query: &SelectQuery<'_>) -> Result<(), Rejection> {
+        if query.allowed.contains(region) {
+            return Ok(());
+        }
+        self.metrics().residency_violation();
+        Err(self.refuse(Reason::ResidencyUnavailable, query, format!("{region} RESIDENCY")))
+    }
+
+    /// Whether the residency is what stands in the way: another region could serve, or none of ours is allowed.
+    fn reason_of_refusal(&self, roster: &Roster, query: &SelectQuery<'_>) -> Reason {
+        let mut is_any_allowed = false;
+        let mut could_another_serve = false;
+        for region in self.preference.regions() {
+            let Some(site) = roster.site(region) else {
+                continue;
+            };
+            if query.allowed.contains(region) {
+                is_any_allowed = true;
+            } else {
+                could_another_serve |= site.members.iter().any(|member| member.cell.is_usable());
+            }
+        }
+        let is_restricted = matches!(query.allowed, AllowedRegions::Only(_));
+        if could_another_serve || (is_restricted && !is_any_allowed) {
+            Reason::ResidencyUnavailable
+        } else {
+            Reason::NoEndpoint
+        }
+    }
+
+    fn refuse(&self, reason: Reason, query: &SelectQuery<'_>, private: String) -> Rejection {
+        if !query.assume_healthy {
+            self.metrics().refused(self.id(), reason);
+        }
+        let spread = Duration::from_millis(query.roll % 2_000);
+        Rejection::new(reason)
+            .with_private(private)
+            .with_retry_after(RETRY_AFTER + spread)
+            .decided_by(&self.plan.origin)
+    }
+}
+
+/// A pick among one site's endpoints.
+fn pick_in<'a>(site: &'a Site, query: &SelectQuery<'_>, reasons: &mut Reasons) -> Option<Pick<'a>> {
+    // A second attempt must not land on an endpoint that is being tried out.
+    let may_try = query.tried.is_empty();
+    let mut candidates: SmallVec<[&Member; 16]> = SmallVec::new();
+    for member in &site.members {
+        if member.is_among(query.tried) {
+            reasons.push(&site.region, Some(member.cell.id().address), Code::Tried);
+        } else if member.cell.is_usable() || (may_try && member.cell.may_try(Urgency::Due, query.now)) {
+            candidates.push(member);
+        } else if let Some(code) = Code::of(member.cell.lock().state(query.now)) {
+            reasons.push(&site.region, Some(member.cell.id().address), code);
+        }
+    }
+    for (host, _) in &site.unresolved {
+        reasons.push(
+            &site.region,
+            None,
+            Code::NoAddress {
+                host: Arc::clone(host),
+            },
+        );
+    }
+    while !candidates.is_empty() {
+        let weights = candidates.iter().map(|member| u32::from(member.weight));
+        let index = weighted::pick(weights, query.roll)?;
+        let member = candidates.get(index).copied()?;
+        if member.cell.is_usable() {
+            return Some(Pick {
+                site,
+                member,
+                trial: None,
+            });
+        }
+        if let Some(trial) = member.cell.begin_trial(Urgency::Due, query.now) {
+            return Some(Pick {
+                site,
+                member,
+                trial: Some(trial),
+            });
+        }
+        // Another request took the trial, or the endpoint went down between two looks.
+        candidates.remove(index);
+    }
+    None
+}
