@@ -1,9 +1,75 @@
 //! The file as written: one module per section, every key with its documentation.
+//!
+//! A section is defined once, by the `section!` macro: its type, its reader and its part of the JSON Schema come
+//! from the same lines, so that they cannot part. [`tree`] is the YAML beneath, [`units`], [`scalars`] and
+//! [`patterns`] are the values, the other modules the sections.
 
-use serde_json::Value;
+pub(crate) mod tree;
+pub(crate) mod section;
+pub(crate) mod units;
+pub(crate) mod scalars;
+pub(crate) mod patterns;
+pub(crate) mod guards;
+pub(crate) mod gateway;
+pub(crate) mod listeners;
+pub(crate) mod identities;
+pub(crate) mod admissions;
+pub(crate) mod regions;
+pub(crate) mod routes;
+pub(crate) mod telemetry;
 
-/// The JSON Schema of the file.
+use serde_json::{Map, Value, json};
+
+use self::section::{Definitions, List, Named, Read, section};
+use self::units::Whole;
+
+section! {
+    /// The configuration of a Portcullis gateway.
+    struct GatewayFile {
+        /// The version of this format: 1.
+        required version: Whole<1, 1>,
+        /// The gateway process itself.
+        optional gateway: gateway::Gateway,
+        /// The doors, by name.
+        required listeners: Named<listeners::Listener>,
+        /// Trust anchors for client certificates, by name.
+        optional trust: Named<identities::Trust>,
+        /// Our own identity toward endpoints.
+        optional identity: identities::OwnIdentity,
+        /// Token issuers, by name.
+        optional issuers: Named<identities::Issuer>,
+        /// OpenAPI documents, by name.
+        optional contracts: Named<admissions::Contract>,
+        /// Policies, by name.
+        optional policies: Named<admissions::Policy>,
+        /// Rate limits, by name.
+        optional rate_limits: Named<admissions::RateLimit>,
+        /// Which regions a jurisdiction has.
+        optional jurisdictions: Named<List<String>>,
+        /// Regions, by name.
+        optional regions: Named<regions::Region>,
+        /// Services, by name.
+        optional pools: Named<regions::Pool>,
+        /// What is served, in order.
+        optional routes: List<routes::Route>,
+        /// What is written about requests.
+        optional telemetry: telemetry::Telemetry,
+    }
+    later { "stores", "safety", "acme", "drills", "include" }
+}
+
+/// The JSON Schema of the file, for editors and for `portcullis schema`.
 #[must_use]
 pub fn json_schema() -> Value {
-    Value::Bool(true)
+    let mut definitions = Definitions::default();
+    let root = GatewayFile::schema(&mut definitions);
+    let defs: Map<String, Value> =
+        definitions.0.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "https://portcullis.dev/schemas/portcullis.schema.json",
+        "title": "Portcullis configuration",
+        "$ref": root.get("$ref"),
+        "$defs": defs,
+    })
 }
