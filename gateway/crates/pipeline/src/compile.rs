@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::HeaderMap;
 use portcullis_admission::AdmissionRuntime;
 use portcullis_admission::limit::LimitRef;
-use portcullis_admission::plan::{GuardRef, RulePlan};
+use portcullis_admission::plan::GuardRef;
 use portcullis_admission::policy::AuthorizeRule;
 use portcullis_identity::{IdentityRuntime, Scheme};
 use portcullis_model::{LimitId, Origin, Problem, Problems};
@@ -122,7 +122,11 @@ fn compile_limits(references: &[GuardRef<LimitId>], rooms: &Rooms, problems: &mu
     let mut limits = Vec::with_capacity(references.len());
     for reference in references {
         match rooms.admission.limit(&reference.id) {
-            Some(limit) => limits.push(LimitRef::new(limit, reference.guard, reference.origin.clone())),
+            Some(limit) => limits.push(LimitRef {
+                guard: limit.guard().narrowed_by(reference.guard),
+                origin: reference.origin.clone(),
+                limit,
+            }),
             None => problems.push(dangling(&reference.origin, "rate limit", reference.id.as_str())),
         }
     }
@@ -132,18 +136,7 @@ fn compile_limits(references: &[GuardRef<LimitId>], rooms: &Rooms, problems: &mu
 fn compile_authorize(plan: &RoutePlan, rooms: &Rooms, problems: &mut Problems) -> Option<Vec<AuthorizeRule>> {
     let mut rules = Vec::with_capacity(plan.authorize.len());
     for entry in &plan.authorize {
-        let policy = match &entry.rule {
-            RulePlan::Policy(id) => {
-                let policy = rooms.admission.policy(id);
-                if policy.is_none() {
-                    problems.push(dangling(&entry.origin, "policy", id.as_str()));
-                    return None;
-                }
-                policy
-            }
-            RulePlan::Authenticated | RulePlan::Scope(_) | RulePlan::Role(_) | RulePlan::Spiffe(_) => None,
-        };
-        rules.push(problems.collect(AuthorizeRule::compile(entry, policy))?);
+        rules.push(problems.collect(AuthorizeRule::compile(entry, |id| rooms.admission.policy(id)))?);
     }
     if !plan.public && rules.is_empty() {
         let message = format!("route \"{}\" authenticates but authorizes nobody", plan.id);
@@ -162,10 +155,9 @@ fn compile_contract(
         problems.push(dangling(&reference.origin, "contract", reference.id.as_str()));
         return None;
     };
-    let definition = rooms.admission.contract_guard(&reference.id).unwrap_or_default();
     Some(ContractBundle {
         id: reference.id.clone(),
-        guard: definition.narrowed_by(reference.guard),
+        guard: contract.guard().narrowed_by(reference.guard),
         origin: reference.origin.clone(),
         unknown_operations: contract.unknown_operations(),
         contract,

@@ -291,7 +291,7 @@ impl Exchange {
         let Progress::Admitted(admitted) = &self.progress else {
             return Observation::Pass;
         };
-        let again = self.attempts.answered(admitted, &self.gateway.boards().routing, status, is_replayable, now);
+        let again = self.attempts.answered(admitted, &self.gateway.boards().routing, (status, headers), is_replayable, now);
         self.record.attempts = self.attempts.records();
         if again {
             return Observation::Again;
@@ -304,7 +304,7 @@ impl Exchange {
     /// The endpoint's answer broke off after its head: evidence, and no further attempt.
     pub fn answer_broke(&mut self) {
         let now = self.gateway.now().mono;
-        self.attempts.broke(&self.gateway.boards().routing, now);
+        self.attempts.broke(now);
         self.record.attempts = self.attempts.records();
     }
 
@@ -353,7 +353,7 @@ impl Exchange {
             return;
         }
         let now = self.gateway.now().mono;
-        self.attempts.abandon(&self.gateway.boards().routing, now);
+        self.attempts.abandon(now);
         self.record.attempts = self.attempts.records();
         self.record.status = status;
         self.record.bytes_in = bytes_in;

@@ -1,6 +1,6 @@
 //! `authenticate`: limits that need no principal, so that a flood of bad credentials pays; then who is asking.
 
-use portcullis_admission::limit::{self, LimitFacts, RateLimitFields};
+use portcullis_admission::limit::{self, Charge, LimitFacts, RateLimitFields};
 use portcullis_identity::Credentials;
 use portcullis_model::{Principal, Reason, Rejection, Stage};
 
@@ -52,7 +52,7 @@ fn charge_early(context: &mut Context<'_>, routed: &Routed) -> Result<Option<Rat
             route: Some(&routed.route.plan.id),
             principal: None,
         },
-        limit::Charge { reason: Reason::RateLimitedEarly, roll: context.roll, now: context.now.mono },
+        Charge { reason: Reason::RateLimitedEarly, roll: context.roll, now: context.now.mono },
     );
     context.observe(Stage::Authenticate, outcome.observed);
     outcome.verdict?;

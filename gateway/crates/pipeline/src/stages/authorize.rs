@@ -1,7 +1,7 @@
 //! `authorize`: all rules of the route must allow; only here is a ticket made.
 
 use portcullis_admission::policy::{self, Allowed, ClientCertificate, GatewayFacts, PolicyInput, RouteFacts};
-use portcullis_model::{Mode, Reason, Rejection, Stage};
+use portcullis_model::{JurisdictionId, Mode, Reason, Rejection, Stage};
 use portcullis_routing::residency::AllowedRegions;
 
 use super::validate_body::JudgedBody;
@@ -10,6 +10,7 @@ use crate::admitted::{Admitted, Earned};
 use crate::body::{BodyState, HeldBody};
 use crate::boards::HeldShare;
 use crate::context::Context;
+use crate::snapshot::Snapshot;
 
 /// Asks every rule, and gives the ticket.
 pub(crate) fn authorize(
@@ -19,7 +20,7 @@ pub(crate) fn authorize(
 ) -> Result<Admitted, Rejection> {
     let allowed_regions = match &checked.limited.authenticated.routed.route.residency {
         Some(residency) => residency.allowed(&checked.limited.authenticated.principal),
-        None => Ok(AllowedRegions::all()),
+        None => Ok(AllowedRegions::All),
     };
     let json = body.as_ref().and_then(|body| body.json.as_ref());
     let Allowed { request_headers } = ask(context, &checked, allowed_regions.as_ref().ok(), json)?;
@@ -54,6 +55,7 @@ fn ask(
         fingerprint: &peer.fingerprint,
         not_after: peer.not_after,
     });
+    let residency = jurisdictions(snapshot, allowed);
     let input = PolicyInput {
         request_id: &context.record.request_id,
         head: routed.canonical.head(),
@@ -64,7 +66,7 @@ fn ask(
             class: routed.route.plan.class.as_str(),
             params: &routed.params,
             operation: checked.operation.as_ref().map(|found| found.operation.id()),
-            residency: allowed.map_or(&[], AllowedRegions::jurisdictions),
+            residency: &residency,
         },
         gateway: GatewayFacts { region: snapshot.routing.local(), revision: &snapshot.revision },
         body,
@@ -107,4 +109,19 @@ fn body_state(context: &Context<'_>, checked: &Checked, body: Option<JudgedBody>
         observed: None,
         operation: std::sync::Arc::clone(&found.operation),
     })))
+}
+
+/// The jurisdictions that lie wholly within the allowed regions; empty where everything is allowed.
+fn jurisdictions(snapshot: &Snapshot, allowed: Option<&AllowedRegions>) -> Vec<JurisdictionId> {
+    match allowed {
+        None | Some(AllowedRegions::All) => Vec::new(),
+        Some(allowed) => snapshot
+            .plan
+            .routing
+            .jurisdictions
+            .iter()
+            .filter(|(_, regions)| !regions.is_empty() && regions.iter().all(|region| allowed.contains(region)))
+            .map(|(id, _)| id.clone())
+            .collect(),
+    }
 }

@@ -51,7 +51,7 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
         Err(NoRoute::MethodNotAllowed(methods)) => return Err(method_not_allowed(Reason::MethodNotAllowed, &methods)),
     };
     let route = Arc::clone(found.value);
-    let prefix_len = found.prefix_len;
+    let prefix_len = found.matched_prefix_len;
     let params = found.params.into_iter().collect();
     note_route(context, &route);
     if canonical.wants_other_upgrade || (canonical.wants_websocket && !route.plan.websocket) {

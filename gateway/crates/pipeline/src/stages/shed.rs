@@ -1,6 +1,6 @@
 //! `shed`: the listener's own limits, before any costly work.
 
-use portcullis_admission::limit::{self, LimitFacts};
+use portcullis_admission::limit::{self, Charge, LimitFacts};
 use portcullis_model::{Reason, Rejection, Stage};
 
 use super::normalize::Canonical;
@@ -28,7 +28,7 @@ pub(crate) fn shed(context: &mut Context<'_>, canonical: Canonical) -> Result<Un
             route: None,
             principal: None,
         },
-        limit::Charge { reason: Reason::ListenerRateLimited, roll: context.roll, now: context.now.mono },
+        Charge { reason: Reason::ListenerRateLimited, roll: context.roll, now: context.now.mono },
     );
     context.observe(Stage::Shed, outcome.observed);
     outcome.verdict?;

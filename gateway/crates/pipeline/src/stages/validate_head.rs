@@ -62,7 +62,7 @@ pub(crate) fn validate_head(context: &mut Context<'_>, limited: Limited) -> Resu
         Ok(found) => {
             let operation = found.map(|(operation, need)| {
                 context.record.operation = Some(operation.id().to_owned());
-                CheckedOperation { operation, mode, judges_body: need.judges_body() }
+                CheckedOperation { operation, mode, judges_body: need == BodyNeed::Gate }
             });
             context.note(Stage::ValidateHead, Some(&contract.origin), || match &operation {
                 Some(found) => format!("operation {} of contract \"{}\"", found.operation.id(), contract.id),

@@ -20,11 +20,11 @@ pub fn canonical_path(raw: &[u8]) -> Result<String, Reason> {
     }
     let mut text = String::with_capacity(raw.len());
     let mut decoded: Vec<u8> = Vec::new();
-    let mut bytes = raw.iter().copied();
+    let mut bytes = raw.iter();
     let mut is_ascii = true;
-    while let Some(byte) = bytes.next() {
+    while let Some(&byte) = bytes.next() {
         if byte == b'%' {
-            let value = bytes.next().and_then(hex).zip(bytes.next().and_then(hex));
+            let value = bytes.next().copied().and_then(hex).zip(bytes.next().copied().and_then(hex));
             let Some((high, low)) = value else {
                 return Err(Reason::PathEncoding);
             };

@@ -1,0 +1,175 @@
+//! `observe` and `retry`: every attempt ends in exactly one piece of evidence, and perhaps in another attempt.
+
+use std::time::Instant;
+
+use http::{HeaderMap, Method, StatusCode};
+use portcullis_model::{EndpointId, Reason};
+use portcullis_routing::attempt::{Attempt, AttemptRequest, Failure, Next, Outcome, Reach, TransportKind, next_attempt};
+use portcullis_routing::pool::{Permit, Pool, Selection};
+use portcullis_routing::Boards;
+
+use crate::admitted::Admitted;
+use crate::record::AttemptRecord;
+use crate::snapshot::{Action, Snapshot};
+
+/// Every attempt of one request.
+#[derive(Default)]
+pub(crate) struct Attempts {
+    tried: Vec<Attempt>,
+    reach: Reach,
+    current: Option<Current>,
+    /// How the last attempt ended, when it was not a failure.
+    answered: Option<(EndpointId, &'static str)>,
+}
+
+/// The attempt under way.
+struct Current {
+    endpoint: EndpointId,
+    /// A place in flight; given back when the attempt or the request ends.
+    permit: Permit,
+    is_answered: bool,
+}
+
+impl Attempts {
+    /// The attempts that failed.
+    pub(crate) fn tried(&self) -> &[Attempt] {
+        &self.tried
+    }
+
+    /// How far the next attempt may go.
+    pub(crate) const fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// An attempt begins.
+    pub(crate) fn started(&mut self, selection: Selection, _snapshot: &Snapshot) {
+        let Selection { endpoint, permit, .. } = selection;
+        self.current = Some(Current { endpoint, permit, is_answered: false });
+    }
+
+    /// The attempt ended without an answer. `Ok`: there may be another one.
+    pub(crate) fn failed(
+        &mut self,
+        admitted: &Admitted,
+        boards: &Boards,
+        failure: &Failure,
+        is_replayable: bool,
+        now: Instant,
+    ) -> Result<(), Reason> {
+        let Some(mut current) = self.current.take() else {
+            return Err(Reason::Internal);
+        };
+        current.permit.record(failure.outcome, now);
+        match self.next(admitted, boards, current.endpoint, failure, (is_replayable, now)) {
+            Next::Again(reach) => {
+                self.reach = reach;
+                Ok(())
+            }
+            Next::GiveUp(reason) => Err(reason),
+            Next::PassOn => Err(Reason::EndpointProtocol),
+        }
+    }
+
+    /// A response head arrived. True: another endpoint is asked instead.
+    pub(crate) fn answered(
+        &mut self,
+        admitted: &Admitted,
+        boards: &Boards,
+        (status, headers): (StatusCode, &HeaderMap),
+        is_replayable: bool,
+        now: Instant,
+    ) -> bool {
+        let Some(current) = self.current.as_mut() else {
+            return false;
+        };
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            return false;
+        }
+        let failure = Failure::of_answer(status, headers);
+        current.is_answered = true;
+        let endpoint = current.endpoint.clone();
+        current.permit.record(failure.outcome, now);
+        self.answered = Some((endpoint.clone(), failure.outcome.as_str()));
+        if failure.outcome == Outcome::Ok {
+            return false;
+        }
+        match self.next(admitted, boards, endpoint, &failure, (is_replayable, now)) {
+            Next::Again(reach) => {
+                self.reach = reach;
+                self.current = None;
+                self.answered = None;
+                true
+            }
+            Next::PassOn | Next::GiveUp(_) => {
+                self.tried.pop();
+                false
+            }
+        }
+    }
+
+    /// The answer broke off after its head.
+    pub(crate) fn broke(&mut self, now: Instant) {
+        let Some(mut current) = self.current.take() else {
+            return;
+        };
+        let outcome = Outcome::Transport(TransportKind::Reset);
+        current.permit.record(outcome, now);
+        self.answered = Some((current.endpoint, outcome.as_str()));
+    }
+
+    /// The request is over; an attempt that never ended is no evidence.
+    pub(crate) fn abandon(&mut self, now: Instant) {
+        let Some(mut current) = self.current.take() else {
+            return;
+        };
+        if !current.is_answered {
+            current.permit.record(Outcome::Abandoned, now);
+            self.answered = Some((current.endpoint, Outcome::Abandoned.as_str()));
+        }
+    }
+
+    /// All attempts for the record.
+    pub(crate) fn records(&self) -> Vec<AttemptRecord> {
+        let failed = self.tried.iter().map(|attempt| AttemptRecord {
+            endpoint: attempt.endpoint.clone(),
+            outcome: attempt.failure.outcome.as_str(),
+        });
+        let answered = self.answered.iter().map(|(endpoint, outcome)| AttemptRecord { endpoint: endpoint.clone(), outcome });
+        failed.chain(answered).collect()
+    }
+
+    fn next(
+        &mut self,
+        admitted: &Admitted,
+        boards: &Boards,
+        endpoint: EndpointId,
+        failure: &Failure,
+        (is_replayable, now): (bool, Instant),
+    ) -> Next {
+        self.tried.push(Attempt { endpoint, failure: *failure });
+        let Some(pool) = pool_of(admitted) else {
+            return Next::GiveUp(Reason::Internal);
+        };
+        let request = AttemptRequest {
+            safe: is_safe(admitted),
+            replayable: is_replayable,
+            allowed: &admitted.allowed,
+            tried: &self.tried,
+        };
+        next_attempt(&admitted.route.plan.retry, &boards.budgets, pool, &request, failure, now)
+    }
+}
+
+fn pool_of(admitted: &Admitted) -> Option<&Pool> {
+    match &admitted.route.action {
+        Action::Forward { pool, .. } => Some(pool),
+        Action::Answer { .. } => None,
+    }
+}
+
+/// A safe method (RFC 9110 section 9.2.1), or a client that promises idempotency for this request.
+fn is_safe(admitted: &Admitted) -> bool {
+    let canonical = &admitted.canonical;
+    matches!(canonical.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        || canonical.headers.contains_key("idempotency-key")
+}
