@@ -1,92 +1,532 @@
 //! Plan to runtime, reusing what did not change.
 
+use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
-use portcullis_model::{IssuerId, ListenerId, PoolId, Problems};
+use portcullis_model::{IssuerId, ListenerId, Origin, PoolId, Problem, Problems, TrustId};
+use rustls_pki_types::{CertificateDer, ServerName};
 
-use crate::authenticator::{Authenticator, Scheme};
 use crate::boards::Boards;
-use crate::plan::IdentityPlan;
-use crate::tls::{ListenerTls, UpstreamTls};
+use crate::fault::IdentityFault;
+use crate::jwt::Issuer;
+use crate::mtls::{AnchorSource, Anchors, PeerIdentity, Trust};
+use crate::plan::{
+    CertifiedKeyPlan, ClientCertificates, ClientCertificatesPlan, IdentityPlan, IssuerPlan, ListenerTlsPlan,
+    TrustAnchors, TrustPlan, UpstreamPeer, UpstreamTlsPlan,
+};
+use crate::runtime::{OwnSvid, Parts, SystemRoots};
+use crate::tls::{
+    ClientPolicy, ListenerParts, ListenerTls, OwnCertificate, Peer, SvidSource, UpstreamParts, UpstreamTls,
+};
 
-/// How an issuer's keys are doing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IssuerStatus {
-    /// Its name.
-    pub id: IssuerId,
-    /// The `iss` claim.
-    pub issuer: Arc<str>,
-    /// Usable keys; 0 when there are none.
-    pub keys: usize,
-    /// Keys of its document that we do not use.
-    pub skipped: usize,
-    /// The key set's generation.
-    pub generation: u64,
-    /// Time since the last good fetch; `None` for keys from a file or never fetched ones.
-    pub age: Option<Duration>,
-    /// True when tokens can be verified now.
-    pub usable: bool,
-    /// Why the last fetch failed.
-    pub last_fault: Option<String>,
-}
+pub use crate::runtime::{IdentityRuntime, IssuerStatus};
 
-/// Everything compiled; a clone shares it.
-#[derive(Clone, Debug)]
-pub struct IdentityRuntime {
-    inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {}
-
-/// Compiles a plan; parts that equal those of `previous` keep their generation.
+/// Compiles a plan; parts that mean what they meant in `previous` are kept, sessions and verdicts included.
 ///
 /// # Errors
 /// Every problem found, when one of them is an error.
 pub fn compile(
-    _plan: &IdentityPlan,
-    _previous: Option<&IdentityRuntime>,
-    _boards: &Boards,
+    plan: &IdentityPlan,
+    previous: Option<&IdentityRuntime>,
+    boards: &Boards,
 ) -> Result<(IdentityRuntime, Problems), Problems> {
-    Ok((
-        IdentityRuntime {
-            inner: Arc::new(Inner {}),
-        },
-        Problems::new(),
-    ))
+    let mut compiler = Compiler {
+        plan,
+        previous: previous.map(|runtime| &*runtime.parts),
+        boards,
+        problems: Problems::new(),
+        has_changed: false,
+    };
+    let issuers = compiler.issuers();
+    let trusts = compiler.trusts();
+    let svid = compiler.svid();
+    let system = compiler.system_roots();
+    let listeners = compiler.listeners(&trusts);
+    let upstreams = compiler.upstreams(svid.as_ref(), &system);
+    let generation = match compiler.previous {
+        Some(previous) if !compiler.has_changed && previous.has_as_many(&trusts, &listeners, &upstreams) => {
+            previous.generation
+        }
+        _ => boards.workload.next_generation(),
+    };
+    let problems = compiler.problems;
+    let parts = Parts {
+        issuers,
+        trusts,
+        svid,
+        system,
+        listeners,
+        upstreams,
+        generation,
+        boards: boards.clone(),
+    };
+    problems.into_result(IdentityRuntime {
+        parts: Arc::new(parts),
+    })
 }
 
-impl IdentityRuntime {
-    /// The authenticator of a route.
-    ///
-    /// # Errors
-    /// When a scheme names what the plan does not have.
-    pub fn authenticator(&self, _schemes: &[Scheme]) -> Result<Authenticator, Problems> {
-        Ok(Authenticator {})
+type Listeners = BTreeMap<ListenerId, (ListenerTlsPlan, Arc<ListenerTls>)>;
+type Trusts = BTreeMap<TrustId, (TrustPlan, Arc<Trust>)>;
+type Upstreams = BTreeMap<PoolId, (UpstreamTlsPlan, Arc<UpstreamTls>)>;
+
+/// One compilation under way.
+struct Compiler<'a> {
+    plan: &'a IdentityPlan,
+    previous: Option<&'a Parts>,
+    boards: &'a Boards,
+    problems: Problems,
+    /// True when a certificate, a trust or an upstream is not the previous one.
+    has_changed: bool,
+}
+
+impl Compiler<'_> {
+    fn issuers(&mut self) -> BTreeMap<IssuerId, Arc<Issuer>> {
+        let mut issuers = BTreeMap::new();
+        for plan in &self.plan.issuers {
+            if let Some(issuer) = self.issuer(plan) {
+                issuers.insert(plan.id.clone(), issuer);
+            }
+        }
+        issuers
     }
 
-    /// A listener's TLS material.
-    #[must_use]
-    pub fn listener_tls(&self, _id: &ListenerId) -> Option<Arc<ListenerTls>> {
-        None
+    fn issuer(&mut self, plan: &IssuerPlan) -> Option<Arc<Issuer>> {
+        if plan.audiences.is_empty() {
+            let message = format!("issuer {:?} accepts no audience", plan.id.as_str());
+            self.problems
+                .push(Problem::error("issuer-audience", &plan.origin, message));
+        }
+        if plan.algorithms.is_empty() {
+            let message = format!("issuer {:?} accepts no algorithm", plan.id.as_str());
+            self.problems
+                .push(Problem::error("issuer-algorithms", &plan.origin, message));
+        }
+        let kept = self.previous.and_then(|previous| previous.issuers.get(&plan.id));
+        let issuer = match kept.filter(|issuer| issuer.plan.means_the_same(plan)) {
+            Some(issuer) => Arc::clone(issuer),
+            None => match self.boards.keys.slot(plan) {
+                Ok(slot) => Arc::new(Issuer::new(plan.clone(), slot, &self.boards.metrics)),
+                Err(fault) => {
+                    let message = format!("cannot use the keys of issuer {:?}: {fault}", plan.id.as_str());
+                    self.problems
+                        .push(Problem::error("issuer-keys", &plan.origin, message));
+                    return None;
+                }
+            },
+        };
+        self.check_key_document(&issuer, plan);
+        Some(issuer)
     }
 
-    /// A pool's TLS material.
-    #[must_use]
-    pub fn upstream_tls(&self, _pool: &PoolId) -> Option<Arc<UpstreamTls>> {
-        None
+    /// Keys from a file are there now: none that is usable is an error, some that are not are a warning.
+    fn check_key_document(&mut self, issuer: &Issuer, plan: &IssuerPlan) {
+        let Some(keys) = issuer.keys.document_keys() else {
+            return;
+        };
+        let id = plan.id.as_str();
+        if keys.set.len() == 0 {
+            let message = format!("the key set of issuer {id:?} has no key that may verify tokens");
+            let hint =
+                "it needs a public RSA (2048 bits or more), P-256, P-384 or Ed25519 key for signatures";
+            self.problems
+                .push(Problem::error("issuer-keys", &plan.origin, message).with_hint(hint));
+        } else if keys.set.skipped > 0 {
+            let message = format!("{} keys of issuer {id:?} are not used", keys.set.skipped);
+            let hint = "they are of another type, use or size, or hold private parts";
+            self.problems
+                .push(Problem::warning("issuer-keys-skipped", &plan.origin, message).with_hint(hint));
+        }
     }
 
-    /// The trust generation: changes when certificates, bundles or trust change.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        0
+    fn trusts(&mut self) -> Trusts {
+        let mut trusts = Trusts::new();
+        for plan in &self.plan.trust {
+            let kept = self.previous.and_then(|previous| previous.trusts.get(&plan.id));
+            let trust = match kept.filter(|(previous, _)| previous.means_the_same(plan)) {
+                Some((_, trust)) => Some(Arc::clone(trust)),
+                None => {
+                    self.has_changed = true;
+                    self.anchor_source(plan)
+                        .map(|source| Arc::new(Trust::new(plan.id.clone(), source)))
+                }
+            };
+            if let Some(trust) = trust {
+                trusts.insert(plan.id.clone(), (plan.clone(), trust));
+            }
+        }
+        trusts
     }
 
-    /// How the issuers' keys are doing.
-    #[must_use]
-    pub fn issuers_status(&self) -> Vec<IssuerStatus> {
-        Vec::new()
+    fn anchor_source(&mut self, plan: &TrustPlan) -> Option<AnchorSource> {
+        match &plan.anchors {
+            TrustAnchors::Pem(certificates) => self
+                .anchors(certificates, &plan.origin)
+                .map(AnchorSource::AnyDomain),
+            TrustAnchors::TrustDomain(domain, Some(certificates)) => {
+                let anchors = self.anchors(certificates, &plan.origin)?;
+                Some(AnchorSource::Domain(domain.clone(), anchors))
+            }
+            TrustAnchors::TrustDomain(domain, None) => {
+                self.require_workload_api(&format!("the bundle of {domain}"), &plan.origin);
+                Some(AnchorSource::Delivered(
+                    domain.clone(),
+                    Arc::clone(&self.boards.workload),
+                ))
+            }
+        }
+    }
+
+    fn anchors(&mut self, certificates: &[CertificateDer<'static>], origin: &Origin) -> Option<Arc<Anchors>> {
+        if certificates.is_empty() {
+            self.problems
+                .push(Problem::error("trust-empty", origin, "there is no trust anchor"));
+            return None;
+        }
+        match Anchors::read(certificates) {
+            Ok(anchors) => Some(Arc::new(anchors)),
+            Err((index, error)) => {
+                let message = format!("certificate {} cannot be a trust anchor: {error}", index + 1);
+                self.problems
+                    .push(Problem::error("trust-anchor", origin, message));
+                None
+            }
+        }
+    }
+
+    fn require_workload_api(&mut self, what: &str, origin: &Origin) {
+        if !self.plan.workload_api {
+            let message = format!("{what} would have to come from the Workload API, and none is configured");
+            let hint = "name a file here, or set `workload_api`";
+            self.problems
+                .push(Problem::error("workload-api-missing", origin, message).with_hint(hint));
+        }
+    }
+
+    fn svid(&mut self) -> Option<Arc<OwnSvid>> {
+        let plan = self.plan.svid.as_ref()?;
+        let kept = self.previous.and_then(|previous| previous.svid.as_ref());
+        let svid = match kept.filter(|svid| svid.plan.means_the_same(plan)) {
+            Some(svid) => Arc::clone(svid),
+            None => {
+                self.has_changed = true;
+                let certificate = self.certificate(plan)?;
+                if let Err(fault) = PeerIdentity::from_chain(&plan.chain).spiffe_id {
+                    let message = format!("our own identity is no SVID: {fault}");
+                    let hint = "its certificate needs exactly one URI name, a SPIFFE ID with a path";
+                    self.problems
+                        .push(Problem::error("svid-identity", &plan.origin, message).with_hint(hint));
+                    return None;
+                }
+                Arc::new(OwnSvid {
+                    plan: plan.clone(),
+                    certificate,
+                })
+            }
+        };
+        self.check_expiry(&svid.certificate, "svid", &plan.origin);
+        Some(svid)
+    }
+
+    fn system_roots(&mut self) -> Arc<SystemRoots> {
+        let certificates = &self.plan.system_roots;
+        if let Some(kept) = self.previous.map(|previous| &previous.system)
+            && kept.certificates == *certificates
+        {
+            return Arc::clone(kept);
+        }
+        // Pools that rely on them change with them.
+        self.has_changed |= self.previous.is_some();
+        let anchors = Arc::new(Anchors::read_leniently(certificates));
+        Arc::new(SystemRoots {
+            certificates: Arc::clone(certificates),
+            anchors,
+        })
+    }
+
+    fn certificate(&mut self, plan: &CertifiedKeyPlan) -> Option<OwnCertificate> {
+        match OwnCertificate::read(plan) {
+            Ok(certificate) => Some(certificate),
+            Err(fault) => {
+                let code = match &fault {
+                    IdentityFault::KeyMismatch => "certificate-key-mismatch",
+                    IdentityFault::EmptyChain => "certificate-missing",
+                    _ => "certificate-key",
+                };
+                self.problems
+                    .push(Problem::error(code, &plan.origin, with_cause(&fault)));
+                None
+            }
+        }
+    }
+
+    fn check_expiry(&mut self, certificate: &OwnCertificate, name: &str, origin: &Origin) {
+        let until = certificate
+            .not_after
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let gauge = self.boards.metrics.certificate_expiry.with_label_values(&[name]);
+        gauge.set(i64::try_from(until.as_secs()).unwrap_or(i64::MAX));
+        if certificate.not_after <= self.boards.clock.wall() {
+            self.problems.push(Problem::warning(
+                "certificate-expired",
+                origin,
+                "the certificate has expired",
+            ));
+        }
+    }
+
+    fn listeners(&mut self, trusts: &Trusts) -> Listeners {
+        let mut listeners = Listeners::new();
+        for plan in &self.plan.listeners {
+            let kept = self.previous.and_then(|previous| {
+                let (planned, listener) = previous.listeners.get(&plan.listener)?;
+                let trusts_are_kept = plan.trusts().all(|id| is_kept(previous, trusts, id));
+                (planned.means_the_same(plan) && trusts_are_kept).then_some(listener)
+            });
+            let listener = match kept {
+                Some(listener) => Some(Arc::clone(listener)),
+                None => {
+                    self.has_changed = true;
+                    self.listener(plan, trusts)
+                }
+            };
+            if let Some(listener) = listener {
+                for (certificate, planned) in listener.certificates().iter().zip(&plan.certificates) {
+                    let name = format!("{}/{}", plan.listener, certificate.name());
+                    self.check_expiry(certificate, &name, &planned.origin);
+                }
+                listeners.insert(plan.listener.clone(), (plan.clone(), listener));
+            }
+        }
+        listeners
+    }
+
+    fn listener(&mut self, plan: &ListenerTlsPlan, trusts: &Trusts) -> Option<Arc<ListenerTls>> {
+        if plan.certificates.is_empty() {
+            self.problems.push(Problem::error(
+                "certificate-missing",
+                &plan.origin,
+                "there is no certificate",
+            ));
+        }
+        let mut certificates = Vec::with_capacity(plan.certificates.len());
+        for planned in &plan.certificates {
+            let Some(certificate) = self.certificate(planned) else {
+                continue;
+            };
+            if certificate.has_no_names() {
+                let message = "the certificate names no DNS name, so no client can ask for it";
+                let hint = "give it a subject alternative name; the common name is not looked at";
+                self.problems
+                    .push(Problem::error("certificate-names", &planned.origin, message).with_hint(hint));
+            }
+            certificates.push(certificate);
+        }
+        let client = self.client_policy(&plan.client, trusts, &plan.origin);
+        let mut hosts = BTreeMap::new();
+        for (name, host) in &plan.hosts {
+            if let Some(policy) = self.client_policy(host, trusts, &plan.origin) {
+                hosts.insert(name.clone(), policy);
+            }
+        }
+        if certificates.len() != plan.certificates.len() || hosts.len() != plan.hosts.len() {
+            return None;
+        }
+        let parts = ListenerParts {
+            certificates,
+            client: client?,
+            hosts,
+            alpn: plan.alpn.clone(),
+            workload: Arc::clone(&self.boards.workload),
+            clock: self.boards.clock.clone(),
+        };
+        match ListenerTls::build(parts) {
+            Ok(listener) => {
+                for name in plan.hosts.keys().filter(|name| !listener.covers(name)) {
+                    let message = format!("no certificate of the listener covers the host {name:?}");
+                    self.problems
+                        .push(Problem::warning("host-uncovered", &plan.origin, message));
+                }
+                Some(Arc::new(listener))
+            }
+            Err(IdentityFault::EmptyChain) => None,
+            Err(fault) => {
+                self.problems
+                    .push(Problem::error("listener-tls", &plan.origin, with_cause(&fault)));
+                None
+            }
+        }
+    }
+
+    fn client_policy(
+        &mut self,
+        plan: &ClientCertificatesPlan,
+        trusts: &Trusts,
+        origin: &Origin,
+    ) -> Option<ClientPolicy> {
+        if plan.mode == ClientCertificates::Off {
+            return Some(ClientPolicy {
+                mode: plan.mode,
+                trusts: Vec::new(),
+            });
+        }
+        if plan.trust.is_empty() {
+            let message = "client certificates are asked for, and no trust says which are good";
+            self.problems
+                .push(Problem::error("client-trust-missing", origin, message));
+            return None;
+        }
+        let mut found = Vec::with_capacity(plan.trust.len());
+        for id in &plan.trust {
+            match trusts.get(id) {
+                Some((_, trust)) => found.push(Arc::clone(trust)),
+                // A trust that is planned and not here has its own problem.
+                None if self.plan.trust.iter().any(|planned| planned.id == *id) => return None,
+                None => {
+                    let message = format!("unknown trust {:?}", id.as_str());
+                    self.problems
+                        .push(Problem::error("unknown-reference", origin, message));
+                    return None;
+                }
+            }
+        }
+        Some(ClientPolicy {
+            mode: plan.mode,
+            trusts: found,
+        })
+    }
+
+    fn upstreams(&mut self, svid: Option<&Arc<OwnSvid>>, system: &Arc<SystemRoots>) -> Upstreams {
+        let mut upstreams = Upstreams::new();
+        for plan in &self.plan.upstreams {
+            let kept = self.previous.and_then(|previous| {
+                let (planned, upstream) = previous.upstreams.get(&plan.pool)?;
+                let is_kept = planned.means_the_same(plan)
+                    && same_part(previous.svid.as_ref(), svid)
+                    && Arc::ptr_eq(&previous.system, system);
+                is_kept.then_some(upstream)
+            });
+            let upstream = match kept {
+                Some(upstream) => Some(Arc::clone(upstream)),
+                None => {
+                    self.has_changed = true;
+                    self.upstream(plan, svid, system).map(Arc::new)
+                }
+            };
+            if let Some(upstream) = upstream {
+                upstreams.insert(plan.pool.clone(), (plan.clone(), upstream));
+            }
+        }
+        upstreams
+    }
+
+    fn upstream(
+        &mut self,
+        plan: &UpstreamTlsPlan,
+        svid: Option<&Arc<OwnSvid>>,
+        system: &SystemRoots,
+    ) -> Option<UpstreamTls> {
+        let peer = match &plan.peer {
+            UpstreamPeer::Spiffe { expected, anchors } => {
+                let anchors = match anchors {
+                    Some(certificates) => Some(self.anchors(certificates, &plan.origin)?),
+                    None => {
+                        let what = format!("the bundle of {}", expected.trust_domain());
+                        self.require_workload_api(&what, &plan.origin);
+                        None
+                    }
+                };
+                let svid = match svid {
+                    Some(svid) => SvidSource::Files(Arc::clone(&svid.certificate.certified)),
+                    None => {
+                        if self.plan.svid.is_none() {
+                            self.require_workload_api("our own identity", &plan.origin);
+                        }
+                        SvidSource::Delivered
+                    }
+                };
+                Peer::Workload {
+                    expected: expected.clone(),
+                    anchors,
+                    svid,
+                }
+            }
+            UpstreamPeer::Https { server_name, ca } => {
+                let name = match server_name {
+                    Some(name) => Some(self.server_name(name, &plan.origin)?),
+                    None => None,
+                };
+                let anchors = match ca {
+                    Some(certificates) => self.anchors(certificates, &plan.origin)?,
+                    None => self.system_anchors(system, &plan.origin)?,
+                };
+                Peer::Named { name, anchors }
+            }
+        };
+        Some(UpstreamTls::new(UpstreamParts {
+            peer,
+            generation: self.boards.workload.next_generation(),
+            workload: Arc::clone(&self.boards.workload),
+            clock: self.boards.clock.clone(),
+        }))
+    }
+
+    fn server_name(&mut self, name: &str, origin: &Origin) -> Option<ServerName<'static>> {
+        match ServerName::try_from(name.to_owned()) {
+            Ok(name) => Some(name),
+            Err(_) => {
+                let message = format!("{name:?} is neither a DNS name nor an address");
+                self.problems.push(Problem::error("server-name", origin, message));
+                None
+            }
+        }
+    }
+
+    fn system_anchors(&mut self, system: &SystemRoots, origin: &Origin) -> Option<Arc<Anchors>> {
+        if system.anchors.len() == 0 {
+            let message = "the system has no trust anchors to verify this endpoint by";
+            let hint = "install the system's CA certificates, or name a CA file";
+            self.problems
+                .push(Problem::error("system-roots-missing", origin, message).with_hint(hint));
+            return None;
+        }
+        Some(Arc::clone(&system.anchors))
     }
 }
+
+impl Parts {
+    /// True when nothing was taken away.
+    fn has_as_many(&self, trusts: &Trusts, listeners: &Listeners, upstreams: &Upstreams) -> bool {
+        self.trusts.len() == trusts.len()
+            && self.listeners.len() == listeners.len()
+            && self.upstreams.len() == upstreams.len()
+    }
+}
+
+fn is_kept(previous: &Parts, trusts: &Trusts, id: &TrustId) -> bool {
+    match (previous.trusts.get(id), trusts.get(id)) {
+        (Some((_, previous)), Some((_, now))) => Arc::ptr_eq(previous, now),
+        _ => false,
+    }
+}
+
+fn same_part<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn with_cause(fault: &IdentityFault) -> String {
+    match fault.source() {
+        Some(cause) => format!("{fault}: {cause}"),
+        None => fault.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[path = "compile_tests.rs"]
+mod tests;

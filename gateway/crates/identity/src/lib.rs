@@ -15,6 +15,7 @@ pub mod jwt;
 pub mod metrics;
 pub mod mtls;
 pub mod plan;
+mod runtime;
 pub mod tls;
 
 pub use authenticator::{Authenticated, Authenticator, Credentials, Scheme};

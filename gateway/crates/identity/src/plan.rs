@@ -193,6 +193,16 @@ pub struct ListenerTlsPlan {
     pub alpn: Vec<&'static str>,
 }
 
+impl ListenerTlsPlan {
+    /// Every trust that some name of the listener asks for.
+    pub(crate) fn trusts(&self) -> impl Iterator<Item = &TrustId> {
+        self.client
+            .trust
+            .iter()
+            .chain(self.hosts.values().flat_map(|host| &host.trust))
+    }
+}
+
 /// The TLS side of a pool's endpoints.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamTlsPlan {
@@ -221,4 +231,35 @@ pub enum UpstreamPeer {
         /// A given CA; `None`: the system's.
         ca: Option<Vec<CertificateDer<'static>>>,
     },
+}
+
+/// Equality of meaning: where a thing is written does not count, so that moving a line rebuilds nothing.
+macro_rules! means_the_same {
+    ($($plan:ty),+ $(,)?) => {$(
+        impl $plan {
+            /// True when both say the same, wherever they are written.
+            pub(crate) fn means_the_same(&self, other: &Self) -> bool {
+                self == &Self { origin: self.origin.clone(), ..other.clone() }
+            }
+        }
+    )+};
+}
+
+means_the_same!(IssuerPlan, TrustPlan, CertifiedKeyPlan, UpstreamTlsPlan);
+
+impl ListenerTlsPlan {
+    /// True when both say the same, wherever they are written.
+    pub(crate) fn means_the_same(&self, other: &Self) -> bool {
+        let unplaced = |plan: &Self| {
+            let mut plan = Self {
+                origin: Origin::default(),
+                ..plan.clone()
+            };
+            plan.certificates
+                .iter_mut()
+                .for_each(|certificate| certificate.origin = Origin::default());
+            plan
+        };
+        unplaced(self) == unplaced(other)
+    }
 }

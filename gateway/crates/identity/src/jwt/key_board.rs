@@ -1,14 +1,39 @@
 //! Key sets of issuers, fetched through a port and kept across reloads.
+//!
+//! A slot lives as long as a compiled issuer uses it. The app refreshes what is due; a request that names an
+//! unknown key may ask for one fetch more, shared with everybody who waits, within a cooldown and for a second.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::join_all;
+use portcullis_model::IssuerId;
+use sha2::{Digest, Sha256};
+use tracing::{info, warn};
 
+use super::discovery::{self, DiscoveryFault};
+use super::key_set::{KeySet, KeySetFault};
 use crate::boards::Clock;
 use crate::metrics::Metrics;
+use crate::plan::{IssuerPlan, KeySource};
+
+/// Least time between fetches that requests ask for, per issuer: unknown key ids are free to invent.
+pub(crate) const COOLDOWN: Duration = Duration::from_secs(10);
+/// How long a request may wait for keys.
+const WAIT: Duration = Duration::from_secs(1);
+/// Time for one fetch; the adapter's own bounds are tighter.
+const FETCH_LIMIT: Duration = Duration::from_secs(15);
+/// Age at which a key set is fetched again.
+const REFRESH: Duration = Duration::from_secs(5 * 60);
+/// Age at which a key set may no longer be used: a stated window, never a built-in key.
+const STALE: Duration = Duration::from_secs(60 * 60);
+/// Longest pause after failures.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why a document could not be fetched.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -37,11 +62,54 @@ pub trait KeyFetch: Send + Sync {
     async fn fetch(&self, url: &str) -> Result<Bytes, FetchFault>;
 }
 
-/// Key sets by issuer and source.
+/// Why an issuer has no new keys.
+#[derive(Debug, thiserror::Error)]
+enum LoadFault {
+    #[error("cannot fetch {url}")]
+    Fetch { url: String, source: FetchFault },
+    #[error("cannot use the discovery document")]
+    Discovery(#[from] DiscoveryFault),
+    #[error("cannot use the key set")]
+    KeySet(#[from] KeySetFault),
+}
+
+/// Key sets by issuer and source, as long as a compiled issuer uses them.
 pub struct KeyBoard {
     fetch: Arc<dyn KeyFetch>,
     clock: Clock,
     metrics: Arc<Metrics>,
+    slots: Mutex<Vec<Weak<KeySlot>>>,
+    generations: AtomicU64,
+}
+
+/// The keys of one issuer from one source.
+pub(crate) struct KeySlot {
+    id: IssuerId,
+    issuer: Arc<str>,
+    source: KeySource,
+    current: ArcSwapOption<LoadedKeys>,
+    attempts: Mutex<Attempts>,
+    /// Held while a fetch runs.
+    flight: tokio::sync::Mutex<()>,
+}
+
+/// A key set and its generation: a number that changes when, and only when, the document does.
+#[derive(Debug)]
+pub(crate) struct LoadedKeys {
+    pub(crate) set: Arc<KeySet>,
+    pub(crate) generation: u64,
+    document: [u8; 32],
+    /// `None` for a document that was part of the configuration: it does not age.
+    fetched_at: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Attempts {
+    last: Option<Instant>,
+    failures: u32,
+    /// An attempt began; still true after its requester went away.
+    is_open: bool,
+    last_fault: Option<String>,
 }
 
 impl KeyBoard {
@@ -52,21 +120,307 @@ impl KeyBoard {
             fetch,
             clock,
             metrics,
+            slots: Mutex::default(),
+            generations: AtomicU64::new(0),
         }
     }
 
-    /// Fetches what is due; the app calls it every second.
-    pub async fn refresh_due(&self, _now: Instant) {}
+    /// Fetches every key set that is due, side by side; the app calls it every second.
+    pub async fn refresh_due(&self, now: Instant) {
+        let slots = self.live_slots();
+        join_all(
+            slots
+                .iter()
+                .filter(|slot| slot.is_due(now))
+                .map(|slot| async move {
+                    if let Ok(_flight) = slot.flight.try_lock() {
+                        self.load(slot, now).await;
+                    }
+                }),
+        )
+        .await;
+        for slot in &slots {
+            if let Some(age) = slot.age(now) {
+                self.metrics
+                    .key_age
+                    .with_label_values(&[slot.id.as_str()])
+                    .set(age.as_secs_f64());
+            }
+        }
+    }
 
-    /// True when every issuer in use has keys.
+    /// True when every issuer in use has keys or, failing that, was asked for them.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        true
+        self.live_slots()
+            .iter()
+            .all(|slot| slot.current.load().is_some() || slot.attempts().last_fault.is_some())
     }
+
+    /// The slot of an issuer, the present one where there is one.
+    pub(crate) fn slot(&self, plan: &IssuerPlan) -> Result<Arc<KeySlot>, KeySetFault> {
+        let current = match &plan.keys {
+            KeySource::Document(text) => Some((KeySet::parse(text.as_bytes())?, text)),
+            KeySource::Url(_) | KeySource::Discovery => None,
+        };
+        let mut slots = lock(&self.slots);
+        slots.retain(|slot| slot.strong_count() > 0);
+        let present = slots
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|slot| slot.serves(plan));
+        if let Some(slot) = present {
+            return Ok(slot);
+        }
+        let slot = Arc::new(KeySlot {
+            id: plan.id.clone(),
+            issuer: Arc::clone(&plan.issuer),
+            source: plan.keys.clone(),
+            current: ArcSwapOption::empty(),
+            attempts: Mutex::default(),
+            flight: tokio::sync::Mutex::default(),
+        });
+        if let Some((set, text)) = current {
+            slot.current.store(Some(Arc::new(LoadedKeys {
+                set: Arc::new(set),
+                generation: self.next_generation(),
+                document: Sha256::digest(text.as_bytes()).into(),
+                fetched_at: None,
+            })));
+        }
+        slots.push(Arc::downgrade(&slot));
+        Ok(slot)
+    }
+
+    /// Asks for other usable keys than those of generation `seen` (`None`: there were none), on behalf of a
+    /// request that cannot be judged without them.
+    ///
+    /// Within the cooldown the answer is no at once, unless a fetch is under way: then everybody shares it.
+    pub(crate) async fn newer_keys(&self, slot: &KeySlot, seen: Option<u64>) -> Option<Arc<LoadedKeys>> {
+        if !slot.is_fetched() {
+            return None;
+        }
+        let now = self.clock.instant();
+        if slot.is_cooling(now) && slot.flight.try_lock().is_ok() {
+            return slot.newer_than(seen, now);
+        }
+        let shared = async {
+            let _flight = slot.flight.lock().await;
+            let now = self.clock.instant();
+            if slot.newer_than(seen, now).is_none() && !slot.is_cooling(now) {
+                self.load(slot, now).await;
+            }
+        };
+        // A fetch that takes longer is given up here; `refresh_due` begins it again.
+        let _ = tokio::time::timeout(WAIT, shared).await;
+        slot.newer_than(seen, self.clock.instant())
+    }
+
+    /// Fetches and installs; the caller holds the slot's flight.
+    async fn load(&self, slot: &KeySlot, now: Instant) {
+        slot.attempts().begin(now);
+        let loaded = self.document(slot).await.and_then(|document| {
+            let digest: [u8; 32] = Sha256::digest(&document).into();
+            Ok((KeySet::parse(&document)?, digest))
+        });
+        let outcome = match loaded {
+            Ok((set, document)) => {
+                slot.attempts().succeed();
+                self.install(slot, set, document)
+            }
+            Err(fault) => {
+                let error = chain(&fault);
+                warn!(issuer = %slot.id, %error, "cannot refresh the issuer's keys, keeping the present ones");
+                slot.attempts().fail(error);
+                "failed"
+            }
+        };
+        self.metrics
+            .key_fetches
+            .with_label_values(&[slot.id.as_str(), outcome])
+            .inc();
+    }
+
+    async fn document(&self, slot: &KeySlot) -> Result<Bytes, LoadFault> {
+        match &slot.source {
+            KeySource::Document(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
+            KeySource::Url(url) => self.get(url).await,
+            KeySource::Discovery => {
+                let document = self.get(&discovery::document_url(&slot.issuer)).await?;
+                self.get(&discovery::key_set_url(&slot.issuer, &document)?).await
+            }
+        }
+    }
+
+    async fn get(&self, url: &str) -> Result<Bytes, LoadFault> {
+        tokio::time::timeout(FETCH_LIMIT, self.fetch.fetch(url))
+            .await
+            .unwrap_or(Err(FetchFault::Timeout))
+            .map_err(|source| LoadFault::Fetch {
+                url: url.to_owned(),
+                source,
+            })
+    }
+
+    fn install(&self, slot: &KeySlot, set: KeySet, document: [u8; 32]) -> &'static str {
+        let fetched_at = Some(self.clock.instant());
+        let present = slot.current.load_full();
+        if let Some(present) = present.filter(|present| present.document == document) {
+            slot.current.store(Some(Arc::new(LoadedKeys {
+                set: Arc::clone(&present.set),
+                generation: present.generation,
+                document,
+                fetched_at,
+            })));
+            return "unchanged";
+        }
+        info!(issuer = %slot.id, keys = set.len(), skipped = set.skipped, "new keys of an issuer");
+        let generation = self.next_generation();
+        slot.current.store(Some(Arc::new(LoadedKeys {
+            set: Arc::new(set),
+            generation,
+            document,
+            fetched_at,
+        })));
+        "changed"
+    }
+
+    fn live_slots(&self) -> Vec<Arc<KeySlot>> {
+        lock(&self.slots).iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn next_generation(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl KeySlot {
+    /// The keys, unless there are none or they are older than the stale window.
+    pub(crate) fn usable(&self, now: Instant) -> Option<Arc<LoadedKeys>> {
+        self.current.load_full().filter(|keys| !keys.is_stale(now))
+    }
+
+    /// Time since the last good fetch.
+    pub(crate) fn age(&self, now: Instant) -> Option<Duration> {
+        let fetched_at = self.current.load().as_ref()?.fetched_at?;
+        Some(now.saturating_duration_since(fetched_at))
+    }
+
+    /// Whatever was loaded last, stale or not.
+    pub(crate) fn loaded(&self) -> Option<Arc<LoadedKeys>> {
+        self.current.load_full()
+    }
+
+    /// The keys of a document that is part of the configuration.
+    pub(crate) fn document_keys(&self) -> Option<Arc<LoadedKeys>> {
+        if self.is_fetched() { None } else { self.loaded() }
+    }
+
+    /// Why the last fetch failed.
+    pub(crate) fn last_fault(&self) -> Option<String> {
+        self.attempts().last_fault.clone()
+    }
+
+    fn serves(&self, plan: &IssuerPlan) -> bool {
+        self.id == plan.id && self.issuer == plan.issuer && self.source == plan.keys
+    }
+
+    fn is_fetched(&self) -> bool {
+        match self.source {
+            KeySource::Document(_) => false,
+            KeySource::Url(_) | KeySource::Discovery => true,
+        }
+    }
+
+    fn newer_than(&self, seen: Option<u64>, now: Instant) -> Option<Arc<LoadedKeys>> {
+        self.usable(now).filter(|keys| Some(keys.generation) != seen)
+    }
+
+    fn is_cooling(&self, now: Instant) -> bool {
+        self.attempts()
+            .last
+            .is_some_and(|last| now.saturating_duration_since(last) < COOLDOWN)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        if !self.is_fetched() {
+            return false;
+        }
+        let attempts = self.attempts();
+        let Some(last) = attempts.last.filter(|_| !attempts.is_open) else {
+            return true;
+        };
+        let pause = match attempts.failures {
+            0 => REFRESH,
+            failures => Duration::from_secs(1 << failures.min(6)).min(MAX_PAUSE),
+        };
+        now.saturating_duration_since(last) >= pause
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        lock(&self.attempts)
+    }
+}
+
+impl LoadedKeys {
+    fn is_stale(&self, now: Instant) -> bool {
+        self.fetched_at
+            .is_some_and(|at| now.saturating_duration_since(at) > STALE)
+    }
+}
+
+impl Attempts {
+    fn begin(&mut self, now: Instant) {
+        self.last = Some(now);
+        self.is_open = true;
+    }
+
+    fn succeed(&mut self) {
+        self.is_open = false;
+        self.failures = 0;
+        self.last_fault = None;
+    }
+
+    fn fail(&mut self, fault: String) {
+        self.is_open = false;
+        self.failures = self.failures.saturating_add(1);
+        self.last_fault = Some(fault);
+    }
+}
+
+/// A poisoned lock guards plain values that are whole after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 impl fmt::Debug for KeyBoard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyBoard").finish_non_exhaustive()
+        f.debug_struct("KeyBoard")
+            .field("slots", &self.live_slots().len())
+            .finish_non_exhaustive()
     }
 }
+
+impl fmt::Debug for KeySlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySlot")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "key_board_tests.rs"]
+mod tests;

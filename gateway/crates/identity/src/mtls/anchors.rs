@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use rustls::DistinguishedName;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
@@ -54,6 +55,14 @@ impl Anchors {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.anchors.len()
+    }
+
+    /// The names of the anchors, as hints for a client that has several certificates.
+    pub(crate) fn subjects(&self) -> Vec<DistinguishedName> {
+        self.anchors
+            .iter()
+            .map(|anchor| DistinguishedName::in_sequence(&anchor.subject))
+            .collect()
     }
 
     /// Verifies a chain, leaf first, up to one of the anchors; says nothing about names.

@@ -5,7 +5,7 @@ mod peer;
 mod trust;
 mod workload;
 
-pub(crate) use anchors::Anchors;
+pub(crate) use anchors::{Anchors, Usage};
 pub use peer::{PeerIdentity, PeerIdentityFault};
-pub(crate) use trust::Trust;
+pub(crate) use trust::{AnchorSource, Trust, TrustFault};
 pub use workload::{Svid, WorkloadBoard, WorkloadIdentity};

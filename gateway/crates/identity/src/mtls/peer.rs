@@ -52,6 +52,10 @@ pub struct PeerIdentity {
     pub not_before: SystemTime,
     /// When the leaf ends.
     pub not_after: SystemTime,
+    /// From when every certificate of the chain is valid.
+    pub valid_from: SystemTime,
+    /// Until when every certificate of the chain is valid.
+    pub valid_until: SystemTime,
     /// SHA-256 of the leaf.
     pub fingerprint: [u8; 32],
     /// SHA-256 of the whole chain: what a verdict on the chain is remembered by.
@@ -87,14 +91,26 @@ impl PeerIdentity {
         let der = chain.first().map_or(&[][..], |leaf| leaf.as_ref());
         let fingerprint = Sha256::digest(der).into();
         // The parser promises not to panic; a mistake in it must cost a refusal, not a worker.
-        let leaf = catch_unwind(AssertUnwindSafe(|| read_leaf(der)))
-            .unwrap_or_else(|_| Leaf::unreadable(PeerIdentityFault::Unreadable));
+        let unreadable = || Leaf::unreadable(PeerIdentityFault::Unreadable);
+        let leaf = catch_unwind(AssertUnwindSafe(|| read_leaf(der))).unwrap_or_else(|_| unreadable());
+        let (valid_from, valid_until) =
+            chain
+                .iter()
+                .skip(1)
+                .fold((leaf.not_before, leaf.not_after), |(from, until), certificate| {
+                    let (starts, ends) = catch_unwind(AssertUnwindSafe(|| read_validity(certificate)))
+                        .unwrap_or_default()
+                        .unwrap_or(NEVER);
+                    (from.max(starts), until.min(ends))
+                });
 
         Self {
             chain,
             spiffe_id: leaf.spiffe_id,
             not_before: leaf.not_before,
             not_after: leaf.not_after,
+            valid_from,
+            valid_until,
             fingerprint,
             chain_fingerprint: whole.finalize().into(),
             serial: leaf.serial.into(),
@@ -133,6 +149,18 @@ fn read_leaf(der: &[u8]) -> Leaf {
         serial: certificate.tbs_certificate.serial.to_str_radix(16),
         subject: certificate.subject().to_string(),
     }
+}
+
+/// An empty window, for what cannot be read.
+const NEVER: (SystemTime, SystemTime) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH);
+
+fn read_validity(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    Some((
+        at(validity.not_before.timestamp()),
+        at(validity.not_after.timestamp()),
+    ))
 }
 
 /// The moment of a timestamp; before the epoch counts as the epoch.
@@ -197,3 +225,7 @@ pub(crate) fn parse_workload(uri: &str) -> Result<SpiffeId, PeerIdentityFault> {
     }
     Ok(id)
 }
+
+#[cfg(test)]
+#[path = "peer_tests.rs"]
+mod tests;

@@ -1,17 +1,26 @@
 //! Certificates of ours: chain and key belong together, and which names they cover.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use webpki::EndEntityCert;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
 
 use crate::fault::IdentityFault;
+use crate::mtls::PeerIdentity;
+use crate::plan::CertifiedKeyPlan;
 
 /// The one provider of cryptography: aws-lc-rs, which prefers X25519MLKEM768.
-pub(crate) fn provider() -> CryptoProvider {
-    rustls::crypto::aws_lc_rs::default_provider()
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// A chain and its key, ready to sign.
@@ -30,4 +39,99 @@ pub(crate) fn certified_key(
         Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(IdentityFault::KeyMismatch),
         Err(error) => Err(IdentityFault::PrivateKey(error)),
     }
+}
+
+/// A certificate of ours and the names it covers.
+#[derive(Debug)]
+pub(crate) struct OwnCertificate {
+    pub(crate) certified: Arc<CertifiedKey>,
+    pub(crate) not_after: SystemTime,
+    /// Whole names, lower case.
+    names: Vec<String>,
+    /// What follows the `*.` of a wildcard, lower case.
+    wildcards: Vec<String>,
+    addresses: Vec<IpAddr>,
+}
+
+impl OwnCertificate {
+    /// Reads chain and key.
+    ///
+    /// # Errors
+    /// As [`certified_key`].
+    pub(crate) fn read(plan: &CertifiedKeyPlan) -> Result<Self, IdentityFault> {
+        let key = PrivateKeyDer::from_pem_slice(plan.key_pem.expose().as_bytes()).map_err(|_| {
+            IdentityFault::PrivateKey(Error::General("the file holds no private key in PEM".to_owned()))
+        })?;
+        let certified = certified_key(plan.chain.clone(), key)?;
+        let leaf = plan.chain.first().ok_or(IdentityFault::EmptyChain)?;
+        let mut names = Vec::new();
+        let mut wildcards = Vec::new();
+        if let Ok(certificate) = EndEntityCert::try_from(leaf) {
+            for name in certificate.valid_dns_names() {
+                let name = name.to_ascii_lowercase();
+                match name.strip_prefix("*.") {
+                    Some(parent) => wildcards.push(parent.to_owned()),
+                    None => names.push(name),
+                }
+            }
+        }
+        let not_after = PeerIdentity::from_chain(&plan.chain).not_after;
+        Ok(Self {
+            certified,
+            not_after,
+            names,
+            wildcards,
+            addresses: addresses(leaf),
+        })
+    }
+
+    /// Its first name, for metrics.
+    pub(crate) fn name(&self) -> &str {
+        self.names
+            .first()
+            .or(self.wildcards.first())
+            .map_or("unnamed", String::as_str)
+    }
+
+    /// True when it covers no DNS name, and so can never be chosen by SNI.
+    pub(crate) fn has_no_names(&self) -> bool {
+        self.names.is_empty() && self.wildcards.is_empty()
+    }
+
+    /// True when a whole name of it equals this one (lower case).
+    pub(crate) fn names_exactly(&self, name: &str) -> bool {
+        self.names.iter().any(|ours| ours == name)
+    }
+
+    /// True when a wildcard of it covers this name: exactly one label stands for the star (RFC 6125).
+    pub(crate) fn covers_by_wildcard(&self, name: &str) -> bool {
+        name.split_once('.').is_some_and(|(label, parent)| {
+            !label.is_empty() && self.wildcards.iter().any(|ours| ours == parent)
+        })
+    }
+
+    /// True when a client that asked for this host would accept it.
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        match host.parse::<IpAddr>() {
+            Ok(address) => self.addresses.contains(&address),
+            Err(_) => self.names_exactly(host) || self.covers_by_wildcard(host),
+        }
+    }
+}
+
+fn addresses(leaf: &CertificateDer<'_>) -> Vec<IpAddr> {
+    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let address = |name: &GeneralName<'_>| match name {
+        GeneralName::IPAddress(bytes) => <[u8; 4]>::try_from(*bytes)
+            .map(IpAddr::from)
+            .or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from))
+            .ok(),
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(address).collect()
 }

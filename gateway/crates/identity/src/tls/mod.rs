@@ -1,9 +1,13 @@
 //! rustls configurations: what every name of a listener shows and asks, and whom an upstream must prove to be.
 
 mod certificate;
+mod client_verifier;
 mod listener;
+mod server_verifier;
 mod upstream;
 
-pub(crate) use certificate::certified_key;
+pub(crate) use certificate::{OwnCertificate, certified_key};
+pub(crate) use listener::{ClientPolicy, ListenerParts};
 pub use listener::{ListenerTls, UnknownName};
 pub use upstream::UpstreamTls;
+pub(crate) use upstream::{Peer, SvidSource, UpstreamParts};

@@ -1,41 +1,228 @@
 //! The TLS side of a pool: whom its endpoints must prove to be, and what we show them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use arc_swap::ArcSwapOption;
+use portcullis_model::SpiffeId;
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, SignatureScheme, version};
+use rustls_pki_types::{DnsName, ServerName};
 
+use super::certificate::provider;
+use super::server_verifier::{self, EndpointVerifier, Expected};
+use crate::boards::Clock;
 use crate::fault::IdentityFault;
+use crate::mtls::{Anchors, WorkloadBoard};
 
-/// A pool's TLS material.
+/// Sessions kept per configuration, for endpoints that are dialled again.
+const SESSIONS: usize = 256;
+
+/// The ALPN lists that a configuration is built for.
+const ALPN: [&[&[u8]]; 3] = [&[b"h2"], &[b"http/1.1"], &[b"h2", b"http/1.1"]];
+
+/// Where our own identity is.
+#[derive(Clone, Debug)]
+pub(crate) enum SvidSource {
+    /// In the configuration.
+    Files(Arc<CertifiedKey>),
+    /// On the workload board.
+    Delivered,
+}
+
+/// Whom to expect, resolved.
+#[derive(Clone, Debug)]
+pub(crate) enum Peer {
+    /// A workload, by its domain's bundle: a given one, or the delivered one.
+    Workload {
+        expected: SpiffeId,
+        anchors: Option<Arc<Anchors>>,
+        svid: SvidSource,
+    },
+    /// A name, given or each endpoint's own.
+    Named {
+        name: Option<ServerName<'static>>,
+        anchors: Arc<Anchors>,
+    },
+}
+
+/// What an upstream is built of.
+pub(crate) struct UpstreamParts {
+    pub(crate) peer: Peer,
+    /// A number that no other material of an upstream has had.
+    pub(crate) generation: u64,
+    pub(crate) workload: Arc<WorkloadBoard>,
+    pub(crate) clock: Clock,
+}
+
+/// A pool's TLS material; follows what the Workload API delivers.
 #[derive(Debug)]
-pub struct UpstreamTls {}
+pub struct UpstreamTls {
+    peer: Peer,
+    generation: u64,
+    workload: Arc<WorkloadBoard>,
+    clock: Clock,
+    current: ArcSwapOption<Configurations>,
+}
+
+/// One configuration per ALPN list, and the delivery they were built with.
+#[derive(Debug)]
+struct Configurations {
+    delivery: u64,
+    by_alpn: [Arc<ClientConfig>; 3],
+}
 
 impl UpstreamTls {
+    pub(crate) fn new(parts: UpstreamParts) -> Self {
+        Self {
+            peer: parts.peer,
+            generation: parts.generation,
+            workload: parts.workload,
+            clock: parts.clock,
+            current: ArcSwapOption::empty(),
+        }
+    }
+
     /// The configuration for a handshake that offers `alpn`, one of `[h2]`, `[http/1.1]` and `[h2, http/1.1]`.
     ///
     /// # Errors
     /// When our SVID or the peer's bundle has not arrived, or the list is another one.
-    pub fn client_config(&self, _alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, IdentityFault> {
-        Err(IdentityFault::NoSvid)
+    pub fn client_config(&self, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, IdentityFault> {
+        let position = ALPN
+            .iter()
+            .position(|known| *known == alpn)
+            .ok_or(IdentityFault::Alpn)?;
+        let delivery = self.delivery();
+        let present = self
+            .current
+            .load_full()
+            .filter(|present| present.delivery == delivery);
+        let configurations = match present {
+            Some(present) => present,
+            None => {
+                let built = Arc::new(self.build(delivery)?);
+                self.current.store(Some(Arc::clone(&built)));
+                built
+            }
+        };
+        configurations
+            .by_alpn
+            .get(position)
+            .cloned()
+            .ok_or(IdentityFault::Alpn)
     }
 
-    /// The name to hand to rustls: configured, the endpoint's own, or its address; never an empty one.
+    /// The name to hand to rustls: the configured one, the endpoint's own, or its address; never an empty one.
+    ///
+    /// What the endpoint must prove does not hang on it, except for a pool that expects each endpoint's own name.
     #[must_use]
-    pub fn server_name(&self, _dns: Option<&str>, address: SocketAddr) -> ServerName<'static> {
-        ServerName::IpAddress(address.ip().into())
+    pub fn server_name(&self, dns: Option<&str>, address: SocketAddr) -> ServerName<'static> {
+        let configured = match &self.peer {
+            Peer::Named { name, .. } => name.clone(),
+            Peer::Workload { .. } => None,
+        };
+        configured
+            .or_else(|| {
+                dns.and_then(|name| DnsName::try_from(name.to_owned()).ok())
+                    .map(ServerName::DnsName)
+            })
+            .unwrap_or_else(|| ServerName::IpAddress(address.ip().into()))
     }
 
     /// Changes with the trust, our SVID and the expected identity: connections of another key may not be reused.
     #[must_use]
     pub fn generation_key(&self) -> u64 {
-        0
+        let mut hasher = DefaultHasher::new();
+        (self.generation, self.delivery()).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// True when the endpoint proved to be somebody else, as against any other TLS failure.
     #[must_use]
-    pub fn is_identity_mismatch(_error: &rustls::Error) -> bool {
-        false
+    pub fn is_identity_mismatch(error: &rustls::Error) -> bool {
+        server_verifier::is_identity_mismatch(error)
+    }
+
+    /// The delivery that this material depends on; 0 when it depends on none.
+    fn delivery(&self) -> u64 {
+        let follows = match &self.peer {
+            Peer::Workload { anchors: None, .. }
+            | Peer::Workload {
+                svid: SvidSource::Delivered,
+                ..
+            } => true,
+            Peer::Workload {
+                anchors: Some(_),
+                svid: SvidSource::Files(_),
+                ..
+            }
+            | Peer::Named { .. } => false,
+        };
+        if follows { self.workload.generation() } else { 0 }
+    }
+
+    fn build(&self, delivery: u64) -> Result<Configurations, IdentityFault> {
+        let delivered = self.workload.current();
+        let (verifier, svid) = match &self.peer {
+            Peer::Workload {
+                expected,
+                anchors,
+                svid,
+            } => {
+                let domain = expected.trust_domain();
+                let anchors = anchors.clone().or_else(|| delivered.bundles.get(domain).cloned());
+                let anchors = anchors.ok_or_else(|| IdentityFault::NoBundle(domain.clone()))?;
+                let svid = match svid {
+                    SvidSource::Files(certified) => Arc::clone(certified),
+                    SvidSource::Delivered => delivered.svid.clone().ok_or(IdentityFault::NoSvid)?,
+                };
+                (
+                    EndpointVerifier::new(anchors, Expected::Workload(expected.clone())),
+                    Some(svid),
+                )
+            }
+            Peer::Named { name, anchors } => {
+                let expected = name.clone().map_or(Expected::OwnName, Expected::Name);
+                (EndpointVerifier::new(Arc::clone(anchors), expected), None)
+            }
+        };
+        let builder = ClientConfig::builder_with_details(provider(), Arc::new(self.clock.clone()))
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+            .map_err(IdentityFault::Configuration)?
+            // Our verifier is stricter than the ordinary one where an identity is expected, and equal elsewhere.
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match svid {
+            Some(svid) => builder.with_client_cert_resolver(Arc::new(OurSvid(svid))),
+            None => builder.with_no_client_auth(),
+        };
+        config.enable_early_data = false;
+        let by_alpn = ALPN.map(|protocols| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            config.resumption = Resumption::in_memory_sessions(SESSIONS);
+            Arc::new(config)
+        });
+        Ok(Configurations { delivery, by_alpn })
     }
 }
+
+/// Shows our SVID to whoever asks for a certificate.
+#[derive(Debug)]
+struct OurSvid(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for OurSvid {
+    fn resolve(&self, _hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.key.choose_scheme(schemes).map(|_| Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "upstream_tests.rs"]
+mod tests;

@@ -1,0 +1,165 @@
+//! What the room was told, compiled: shared by every request of a snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_model::{IssuerId, ListenerId, Origin, PoolId, Problem, Problems, TrustId};
+
+use crate::authenticator::{Authenticator, Kind, Scheme, Schemes};
+use crate::boards::Boards;
+use crate::jwt::Issuer;
+use crate::mtls::{Anchors, Trust};
+use crate::plan::{ListenerTlsPlan, TrustPlan, UpstreamTlsPlan};
+use crate::tls::{ListenerTls, OwnCertificate, UpstreamTls};
+
+/// How an issuer's keys are doing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IssuerStatus {
+    /// Its name.
+    pub id: IssuerId,
+    /// The `iss` claim.
+    pub issuer: Arc<str>,
+    /// Usable keys; 0 when there are none.
+    pub keys: usize,
+    /// Keys of its document that we do not use.
+    pub skipped: usize,
+    /// The key set's generation; 0 before the first.
+    pub generation: u64,
+    /// Time since the last good fetch; `None` for keys from a file and for those never fetched.
+    pub age: Option<Duration>,
+    /// True when tokens can be verified now.
+    pub usable: bool,
+    /// Why the last fetch failed.
+    pub last_fault: Option<String>,
+}
+
+/// Everything compiled; a clone shares it.
+#[derive(Clone, Debug)]
+pub struct IdentityRuntime {
+    pub(crate) parts: Arc<Parts>,
+}
+
+/// The parts of a runtime, each with the plan it was made of, so that the next compilation can keep it.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) issuers: BTreeMap<IssuerId, Arc<Issuer>>,
+    pub(crate) trusts: BTreeMap<TrustId, (TrustPlan, Arc<Trust>)>,
+    pub(crate) svid: Option<Arc<OwnSvid>>,
+    pub(crate) system: Arc<SystemRoots>,
+    pub(crate) listeners: BTreeMap<ListenerId, (ListenerTlsPlan, Arc<ListenerTls>)>,
+    pub(crate) upstreams: BTreeMap<PoolId, (UpstreamTlsPlan, Arc<UpstreamTls>)>,
+    /// Given anew when anything but the issuers changed.
+    pub(crate) generation: u64,
+    pub(crate) boards: Boards,
+}
+
+/// Our identity from files, and the plan it was made of.
+#[derive(Debug)]
+pub(crate) struct OwnSvid {
+    pub(crate) plan: crate::plan::CertifiedKeyPlan,
+    pub(crate) certificate: OwnCertificate,
+}
+
+/// The system's anchors as read and as used.
+#[derive(Debug, Default)]
+pub(crate) struct SystemRoots {
+    pub(crate) certificates: Arc<Vec<rustls_pki_types::CertificateDer<'static>>>,
+    pub(crate) anchors: Arc<Anchors>,
+}
+
+impl IdentityRuntime {
+    /// The authenticator of a route.
+    ///
+    /// # Errors
+    /// When a scheme names an issuer or a trust that the plan does not have.
+    pub fn authenticator(&self, schemes: &[Scheme]) -> Result<Authenticator, Problems> {
+        let mut problems = Problems::new();
+        let mut unknown = |kind: &str, name: &str, origin: &Origin| {
+            problems.push(Problem::error(
+                "unknown-reference",
+                origin,
+                format!("unknown {kind} {name:?}"),
+            ));
+        };
+        let mut order = Vec::new();
+        let mut issuers = Vec::new();
+        let mut trusts = Vec::new();
+        for scheme in schemes {
+            let kind = match scheme {
+                Scheme::Jwt(id, origin) => {
+                    match self.parts.issuers.get(id) {
+                        Some(issuer) => issuers.push((Arc::clone(issuer), origin.clone())),
+                        None => unknown("issuer", id.as_str(), origin),
+                    }
+                    Kind::Token
+                }
+                Scheme::Mtls(id, origin) => {
+                    match self.parts.trusts.get(id) {
+                        Some((_, trust)) => trusts.push((Arc::clone(trust), origin.clone())),
+                        None => unknown("trust", id.as_str(), origin),
+                    }
+                    Kind::Certificate
+                }
+            };
+            if !order.contains(&kind) {
+                order.push(kind);
+            }
+        }
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        let boards = self.parts.boards.clone();
+        Ok(Authenticator::new(Schemes {
+            order,
+            issuers,
+            trusts,
+            boards,
+        }))
+    }
+
+    /// A listener's TLS material.
+    #[must_use]
+    pub fn listener_tls(&self, id: &ListenerId) -> Option<Arc<ListenerTls>> {
+        self.parts
+            .listeners
+            .get(id)
+            .map(|(_, listener)| Arc::clone(listener))
+    }
+
+    /// A pool's TLS material.
+    #[must_use]
+    pub fn upstream_tls(&self, pool: &PoolId) -> Option<Arc<UpstreamTls>> {
+        self.parts
+            .upstreams
+            .get(pool)
+            .map(|(_, upstream)| Arc::clone(upstream))
+    }
+
+    /// The trust generation: changes when certificates, bundles or trust change, by file or by delivery.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        // Both are drawn from one sequence, so the greater one changes whenever either does.
+        self.parts.generation.max(self.parts.boards.workload.generation())
+    }
+
+    /// How the issuers' keys are doing, in the order of their names.
+    #[must_use]
+    pub fn issuers_status(&self) -> Vec<IssuerStatus> {
+        let now = self.parts.boards.clock.instant();
+        let status = |(id, issuer): (&IssuerId, &Arc<Issuer>)| {
+            let loaded = issuer.keys.loaded();
+            IssuerStatus {
+                id: id.clone(),
+                issuer: Arc::clone(&issuer.plan.issuer),
+                keys: loaded.as_ref().map_or(0, |keys| keys.set.len()),
+                skipped: loaded.as_ref().map_or(0, |keys| keys.set.skipped),
+                generation: loaded.as_ref().map_or(0, |keys| keys.generation),
+                age: issuer.keys.age(now),
+                usable: issuer.keys.usable(now).is_some(),
+                last_fault: issuer.keys.last_fault(),
+            }
+        };
+        self.parts.issuers.iter().map(status).collect()
+    }
+}
