@@ -1,23 +1,259 @@
 //! Rego text, evaluated by the regorus tree interpreter behind our own guards.
+//!
+//! The interpreter decides, not the bytecode machine (RVM) of the same crate: that one ignores `default` functions
+//! and conflicting rules, so it can allow what OPA denies. What the interpreter cannot be trusted with is caught
+//! before: nesting its parser cannot take (`source`), calls and recursion it would only notice at a request
+//! (`check`), and built-ins that panic or hang (`builtins`).
 
-use portcullis_model::Problems;
+mod builtins;
+mod check;
+mod glob;
+mod source;
+mod syntax;
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use portcullis_model::{Origin, Problem, Problems};
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, LimitError, PolicyLengthConfig};
 use serde_json::Value;
 
+use super::budget::Budget;
 use super::engine::PolicyEngine;
 use super::fault::PolicyFault;
-use super::input::Document;
+use super::input::{Document, InputKeys, to_rego};
 use crate::plan::{PolicyPlan, RegoModule};
+use syntax::Module;
 
-pub(super) struct RegoEngine;
+/// The interpreter looks at the clock every so many units of work.
+const TIMER_INTERVAL: NonZeroU32 = match NonZeroU32::new(64) {
+    Some(interval) => interval,
+    None => NonZeroU32::MIN,
+};
+
+/// Longer lines are refused; wide enough for a key set or a certificate on one line.
+const MAX_COLUMNS: u32 = 8_192;
+
+/// Compiled regular expressions the whole process keeps, instead of the engine's 256.
+const REGEX_CACHE: usize = 4_096;
+
+/// Evaluators kept for the next request; more are made when needed (about 1 us each) and not kept.
+const MAX_IDLE: usize = 64;
+
+/// Rego text, compiled once.
+pub(super) struct RegoEngine {
+    /// Prepared and never used itself: its clones share everything but the state of an evaluation.
+    prepared: Engine,
+    idle: Mutex<Vec<Engine>>,
+    keys: InputKeys,
+    budget: Duration,
+}
 
 impl RegoEngine {
-    pub(super) fn compile(_: &PolicyPlan, _: &[RegoModule], _: &Value) -> Result<Self, Problems> {
-        Ok(Self)
+    const ENTRY: &str = "data.portcullis_entry.decision";
+    const READY: &str = "data.portcullis_entry.ready";
+
+    /// Compiles the modules of a policy.
+    ///
+    /// # Errors
+    /// Returns every problem found in them, with its place.
+    pub(super) fn compile(plan: &PolicyPlan, modules: &[RegoModule], data: &Value) -> Result<Self, Problems> {
+        let entry = format!(
+            "package {}\ndecision := {}\nready := true\n",
+            check::RESERVED_PACKAGE,
+            plan.decision
+        );
+        let parsed = parse(&plan.origin, modules)?;
+        check::check_decision(&plan.origin, &plan.decision, &parsed.modules)?;
+        let mut prepared = parsed.engine;
+        prepared
+            .add_policy("decision".into(), entry)
+            .map_err(|error| source::engine_problem(&plan.origin, "decision", &error.to_string()))?;
+        prepare(&mut prepared, &plan.origin, modules, &parsed.modules, data)?;
+        prepared.set_execution_timer_config(ExecutionTimerConfig {
+            limit: plan.budget,
+            check_interval: TIMER_INTERVAL,
+        });
+        Ok(Self {
+            prepared,
+            idle: Mutex::new(Vec::new()),
+            keys: InputKeys::new(),
+            budget: plan.budget,
+        })
+    }
+
+    fn evaluator(&self) -> Engine {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| self.prepared.clone())
+    }
+
+    fn keep(&self, engine: Engine) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MAX_IDLE {
+            idle.push(engine);
+        }
     }
 }
 
 impl PolicyEngine for RegoEngine {
-    fn evaluate(&self, _: &Document<'_>) -> Result<Value, PolicyFault> {
-        Err(PolicyFault::Undefined)
+    /// An evaluator that failed is thrown away: the engine does not promise what state an error leaves behind.
+    fn evaluate(&self, input: &Document<'_>) -> Result<Value, PolicyFault> {
+        let budget = Budget::start(self.budget);
+        let input = to_rego(input, &self.keys).map_err(|fault| PolicyFault::Engine(fault.to_string()))?;
+        let mut engine = self.evaluator();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            engine.set_input(input);
+            let value = engine.eval_rule(Self::ENTRY.into()).map_err(|error| {
+                if is_timeout(error.downcast_ref()) || budget.is_spent() {
+                    return PolicyFault::Timeout;
+                }
+                PolicyFault::Engine(one_line(&error.to_string()))
+            })?;
+            engine.set_input(regorus::Value::Null);
+            // What a policy prints may be anybody's data: it is read and forgotten, never written to stderr.
+            drop(engine.take_prints());
+            as_json(&value).map(|value| (value, engine))
+        }));
+        let (value, engine) = outcome.map_err(|_| PolicyFault::Panic)??;
+        self.keep(engine);
+        if budget.is_spent() {
+            Err(PolicyFault::Timeout)
+        } else {
+            Ok(value)
+        }
     }
 }
+
+/// Modules that an engine has taken.
+pub(super) struct Parsed {
+    engine: Engine,
+    modules: Vec<Module>,
+}
+
+/// Parses all modules and checks them; finds as many problems as it can in one go.
+fn parse(policy: &Origin, modules: &[RegoModule]) -> Result<Parsed, Problems> {
+    let mut problems = Problems::new();
+    if modules.is_empty() {
+        problems.push(
+            Problem::error("policy-empty", policy, "the policy has no Rego file")
+                .with_hint("files whose name ends in _test.rego are tests and do not count"),
+        );
+    }
+    let mut engine = new_engine().map_err(|error| Problem::error("rego-engine", policy, error))?;
+    for module in modules {
+        if let Err(problem) = source::check_nesting(policy, module) {
+            problems.push(problem);
+        } else if let Err(error) = engine.add_policy(module.file.to_string(), module.text.to_string()) {
+            problems.push(source::engine_problem(policy, &module.file, &error.to_string()));
+        }
+    }
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    let modules = read_tree(&engine).ok_or_else(|| {
+        Problem::error(
+            "rego-invalid",
+            policy,
+            "the syntax tree is nested too deeply to be checked",
+        )
+        .with_hint("give parts of long expressions names")
+    })?;
+    problems.extend(check::check(policy, &modules));
+    if problems.has_errors() {
+        Err(problems)
+    } else {
+        Ok(Parsed { engine, modules })
+    }
+}
+
+fn read_tree(engine: &Engine) -> Option<Vec<Module>> {
+    let tree = engine.get_ast_as_json().ok()?;
+    syntax::read_modules(&serde_json::from_str(&tree).ok()?)
+}
+
+/// Gives the engine its data and lets it analyse all modules, so that what it refuses is refused now.
+fn prepare(
+    engine: &mut Engine,
+    policy: &Origin,
+    sources: &[RegoModule],
+    modules: &[Module],
+    data: &Value,
+) -> Result<(), Problems> {
+    if !data.is_object() {
+        return Err(Problem::error("policy-data", policy, "the policy's data is not an object").into());
+    }
+    let conflicts = check::check_data(policy, data, modules);
+    if conflicts.has_errors() {
+        return Err(conflicts);
+    }
+    let data = regorus::Value::from(data.clone());
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        engine.add_data(data)?;
+        engine.set_input(regorus::Value::new_object());
+        engine.eval_rule(RegoEngine::READY.into())
+    }));
+    match outcome {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            let error = error.to_string();
+            let file = source::pointed_file(&error, sources).unwrap_or_default();
+            Err(source::engine_problem(policy, file, &error).into())
+        }
+        Err(_) => Err(Problem::error(
+            "rego-invalid",
+            policy,
+            "the engine panicked while analysing the policy",
+        )
+        .into()),
+    }
+}
+
+/// An engine with our guards and nothing else.
+fn new_engine() -> Result<Engine, String> {
+    regorus::cache::configure(regorus::cache::Config {
+        regex: REGEX_CACHE,
+        glob: 0,
+    });
+    let mut engine = Engine::new();
+    let limits = PolicyLengthConfig::default();
+    engine.set_policy_length_config(PolicyLengthConfig {
+        max_col: NonZeroU32::new(MAX_COLUMNS).unwrap_or(limits.max_col),
+        max_file_bytes: NonZeroUsize::new(1 << 20).unwrap_or(limits.max_file_bytes),
+        ..limits
+    });
+    engine.set_strict_builtin_errors(true);
+    engine.set_gather_prints(true);
+    builtins::register(&mut engine)?;
+    Ok(engine)
+}
+
+/// The decision as JSON; sets become lists.
+fn as_json(value: &regorus::Value) -> Result<Value, PolicyFault> {
+    if *value == regorus::Value::Undefined {
+        return Err(PolicyFault::Undefined);
+    }
+    serde_json::to_value(value).map_err(|error| PolicyFault::Shape(error.to_string()))
+}
+
+const fn is_timeout(error: Option<&LimitError>) -> bool {
+    matches!(error, Some(LimitError::TimeLimitExceeded { .. }))
+}
+
+/// The engine's error without the source lines it quotes: its place and its message.
+fn one_line(error: &str) -> String {
+    let place = error.lines().find_map(|line| line.strip_prefix("--> "));
+    let message = error
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("error: "))
+        .unwrap_or(error)
+        .trim();
+    place.map_or_else(|| message.to_owned(), |place| format!("{place}: {message}"))
+}
+
+#[cfg(test)]
+#[path = "rego_tests.rs"]
+mod tests;
