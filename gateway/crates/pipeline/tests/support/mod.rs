@@ -15,7 +15,7 @@ use portcullis_admission::plan::{
     AdmissionPlan, AuthorizePlan, ContractPlan, GuardRef, KeyPart, LimitPlan, PolicyPlan, PolicySource, RegoModule,
     RulePlan, UnknownOperations,
 };
-use portcullis_identity::{KeyBoard, KeyFetch, TokenCache, WorkloadBoard};
+use portcullis_identity::KeyFetch;
 use portcullis_model::{Guard, ListenerId, Origin, PoolId, Reason, RegionId, Rejection, RouteId};
 use portcullis_pipeline::plan::{
     ActionPlan, Class, ConnectionLimits, FieldsPlan, GatewayPlan, ListenerPlan, ListenerRole, RewritePlan, RoutePlan,
@@ -61,19 +61,14 @@ pub fn now() -> Now {
 
 pub fn boards() -> Boards {
     Boards {
-        identity: portcullis_identity::Boards {
-            keys: Arc::new(KeyBoard::new(Arc::new(NoFetch), clock())),
-            tokens: Arc::new(TokenCache::new()),
-            workload: WorkloadBoard::new(),
-        },
+        identity: portcullis_identity::Boards::new(
+            Arc::new(NoFetch),
+            portcullis_identity::Clock::new(Instant::now, SystemTime::now),
+        ),
         routing: portcullis_routing::Boards::new(&prometheus::Registry::new()).unwrap(),
         limits: Arc::new(LimitTable::new()),
         held: Arc::new(HeldBodies::new()),
     }
-}
-
-fn clock() -> portcullis_identity::Clock {
-    Arc::new(Instant::now)
 }
 
 impl Hall {
