@@ -10,6 +10,7 @@ mod edges;
 mod house;
 mod licence;
 mod links;
+mod metrics;
 mod paths;
 mod sources;
 
@@ -115,6 +116,7 @@ fn check(root: &Path) -> Vec<Finding> {
         text_of(&files, paths::REASONS),
         text_of(&files, paths::DOCUMENT),
     ));
+    findings.extend(metrics::check(&files));
     findings.extend(callbacks::check(text_of(&files, callbacks::FILE)));
     findings.extend(links::check(&files, &|path| root.join(path).exists()));
     findings
