@@ -1,0 +1,14 @@
+//! What every topic uses: a throw-away PKI, endpoints that misbehave on command, the real binary, and clients that
+//! speak exactly what a test says.
+
+#![allow(dead_code, reason = "each topic uses a part")]
+
+pub mod client;
+pub mod endpoint;
+pub mod gateway;
+pub mod pki;
+
+pub use client::{Answer, Client, Dial};
+pub use endpoint::{Behaviour, Endpoint};
+pub use gateway::{PATIENCE, TestGateway, configure, folder, wait_for, wait_until};
+pub use pki::{Authority, Leaf, TokenIssuer};
