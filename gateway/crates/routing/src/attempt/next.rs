@@ -135,16 +135,11 @@ impl Asked<'_> {
         }
         match lesson {
             Lesson::NotProcessed => self.after_nothing_processed(failure),
-            Lesson::Full => self.paid_for().then(|| self.elsewhere()).flatten(),
-            Lesson::Broken => self
-                .paid_for()
-                .then(|| self.elsewhere().or_else(|| self.from_budget(self.same_region())))
-                .flatten(),
-            Lesson::Failed => self
-                .paid_for()
-                .then(|| self.from_budget(self.another_endpoint()))
-                .flatten(),
             Lesson::Final => None,
+            Lesson::Full | Lesson::Broken | Lesson::Failed if !self.may_repeat() => None,
+            Lesson::Full => self.elsewhere(),
+            Lesson::Broken => self.elsewhere().or_else(|| self.paid(self.same_region())),
+            Lesson::Failed => self.paid(self.another_endpoint()),
         }
     }
 
@@ -157,7 +152,7 @@ impl Asked<'_> {
     }
 
     /// True when a request that may have been processed may be sent again at all.
-    fn paid_for(&self) -> bool {
+    fn may_repeat(&self) -> bool {
         let processed = self.processed().count();
         self.request.safe && self.request.replayable && processed <= usize::from(self.plan.attempts)
     }
@@ -204,7 +199,7 @@ impl Asked<'_> {
         }
     }
 
-    fn from_budget(&self, reach: Reach) -> Option<Reach> {
+    fn paid(&self, reach: Reach) -> Option<Reach> {
         let reach = self.usable(reach)?;
         let budget = self.budgets.of(self.pool.id());
         budget

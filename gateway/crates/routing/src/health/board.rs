@@ -41,7 +41,10 @@ impl HealthBoard {
     /// Records a probe of an endpoint on the board; one that is not on it any more is ignored.
     pub fn record_probe(&self, endpoint: &EndpointId, result: Result<(), String>, _now: Instant) {
         if let Some((_, cell)) = self.find(endpoint) {
-            cell.on_probe(result.as_ref().map(|()| ()).map_err(String::as_str));
+            cell.on_probe(match &result {
+                Ok(()) => Ok(()),
+                Err(error) => Err(error),
+            });
         }
     }
 

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use portcullis_model::{EndpointId, RegionId};
 use tracing::info;
 
-use super::machine::{Machine, Part, Rules, Urgency};
+use super::machine::{Cause, Machine, Part, Rules, Urgency};
 use crate::attempt::Outcome;
 
 /// Of a pool's endpoints at most this share, in percent, is ejected by one gateway: with more gone the evidence is
@@ -173,8 +173,22 @@ impl PoolHealth {
 
     /// Records what an attempt showed. True when that ejected the endpoint.
     pub(crate) fn record(&self, cell: &Cell, outcome: Outcome, part: Part, now: Instant) -> bool {
+        self.eject_when(cell, now, |machine| machine.on_attempt(outcome, part, now))
+    }
+
+    /// Records that an answer broke off whose head had been recorded as `Ok`. True when that ejected the endpoint.
+    pub(crate) fn record_broken_answer(&self, cell: &Cell, now: Instant) -> bool {
+        self.eject_when(cell, now, Machine::on_broken_answer)
+    }
+
+    fn eject_when(
+        &self,
+        cell: &Cell,
+        now: Instant,
+        event: impl FnOnce(&mut Machine) -> Option<Cause>,
+    ) -> bool {
         cell.change(|machine| {
-            let Some(cause) = machine.on_attempt(outcome, part, now) else {
+            let Some(cause) = event(machine) else {
                 return false;
             };
             let _one_at_a_time = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -163,8 +163,16 @@ enum Probing {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Passive {
     Clear,
-    Ejected { cause: Cause, until: Instant },
-    Trial { cause: Cause, number: u64 },
+    Ejected {
+        cause: Cause,
+        until: Instant,
+    },
+    /// `early`: it began before its time, and the ejection goes on until then unless the trial ends it.
+    Trial {
+        cause: Cause,
+        number: u64,
+        early: Option<Instant>,
+    },
 }
 
 impl Machine {
@@ -245,24 +253,33 @@ impl Machine {
         if !self.may_try(urgency, now) {
             return None;
         }
-        let Passive::Ejected { cause, .. } = self.passive else {
+        let Passive::Ejected { cause, until } = self.passive else {
             return None;
         };
         self.trials += 1;
         self.tried_at = Some(now);
+        let early = (now < until).then_some(until);
         self.passive = Passive::Trial {
             cause,
             number: self.trials,
+            early,
         };
         Some(self.trials)
     }
 
-    /// Gives a trial back that showed nothing; the next request may try.
+    /// Gives a trial back that showed nothing; the next request may try, or in an early trial the ejection goes on.
     pub fn release_trial(&mut self, number: u64, now: Instant) {
-        if let Passive::Trial { cause, number: out } = self.passive
+        if let Passive::Trial {
+            cause,
+            number: out,
+            early,
+        } = self.passive
             && out == number
         {
-            self.passive = Passive::Ejected { cause, until: now };
+            self.passive = Passive::Ejected {
+                cause,
+                until: early.unwrap_or(now),
+            };
         }
     }
 
@@ -313,6 +330,16 @@ impl Machine {
             }
             Passive::Ejected { .. } | Passive::Trial { .. } => None,
         }
+    }
+
+    /// An attempt that was recorded as `Ok` by its answer's head failed afterwards: the success is turned into a
+    /// failure of the same weight. Gives the cause when the endpoint should be ejected.
+    pub fn on_broken_answer(&mut self) -> Option<Cause> {
+        if self.is_ejected() {
+            return None;
+        }
+        self.success = (self.success - WEIGHT).max(0.0);
+        (self.samples >= LEAST_SAMPLES && self.success < EJECT_BELOW).then_some(Cause::Success)
     }
 
     /// Ejects for 5 s, doubled with each ejection in a row up to 160 s, give or take 20 % as `jitter` says.
@@ -402,34 +429,43 @@ impl Machine {
     }
 
     fn end_trial(&mut self, outcome: Outcome, now: Instant) -> Option<Cause> {
-        let (Passive::Ejected { cause, .. } | Passive::Trial { cause, .. }) = self.passive else {
-            return None;
+        let (cause, early) = match self.passive {
+            Passive::Clear => return None,
+            Passive::Ejected { cause, .. } => (cause, None),
+            Passive::Trial { cause, early, .. } => (cause, early),
         };
-        match outcome {
+        let again = match outcome {
             Outcome::Ok => {
                 self.passive = Passive::Clear;
                 self.success = 1.0;
                 self.samples = 0;
                 self.failed_in_a_row = 0;
                 self.cleared_at = Some(now);
-                None
+                return None;
             }
-            Outcome::Transport(TransportKind::Identity) => Some(Cause::Identity),
-            Outcome::Transport(_) | Outcome::Silence => Some(Cause::Transport),
-            Outcome::Correctness => Some(Cause::Success),
             // It is there but full: no more of it for a while, and nothing held against it.
             Outcome::Capacity => {
-                self.passive = Passive::Ejected {
-                    cause,
-                    until: now + EJECT_BASE,
-                };
-                None
+                let until = early.map_or(now + EJECT_BASE, |until| until.max(now + EJECT_BASE));
+                self.passive = Passive::Ejected { cause, until };
+                return None;
             }
             Outcome::Abandoned => {
-                self.passive = Passive::Ejected { cause, until: now };
-                None
+                self.passive = Passive::Ejected {
+                    cause,
+                    until: early.unwrap_or(now),
+                };
+                return None;
             }
+            Outcome::Transport(TransportKind::Identity) => Cause::Identity,
+            Outcome::Transport(_) | Outcome::Silence => Cause::Transport,
+            Outcome::Correctness => Cause::Success,
+        };
+        if let Some(until) = early {
+            // Last resorts come once a second: were each a new ejection, they would drive it to its longest.
+            self.passive = Passive::Ejected { cause: again, until };
+            return None;
         }
+        Some(again)
     }
 }
 

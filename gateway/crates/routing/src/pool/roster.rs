@@ -27,7 +27,7 @@ pub(super) struct Site {
     pub(super) region: RegionId,
     pub(super) members: Vec<Member>,
     /// Names without an address.
-    pub(super) unresolved: Vec<(Arc<str>, u16)>,
+    pub(super) unresolved: Vec<Unresolved>,
     pub(super) selections: IntCounter,
     pub(super) ejections: IntCounter,
 }
@@ -48,13 +48,15 @@ impl Member {
 
 /// An endpoint before it is on the board: its address, name and weight.
 type Draft = (SocketAddr, Option<Arc<str>>, u16);
+/// A name and port without an address.
+type Unresolved = (Arc<str>, u16);
 
 impl Roster {
     /// Every address of a name is an endpoint with the name's weight. An address that stands in a site twice is one
     /// endpoint, as written first.
     pub(super) fn make(plan: &PoolPlan, boards: &Boards, epoch: u64, rules: Rules, generation: u64) -> Self {
         let health = boards.health.pool(&plan.id);
-        let mut drafts: BTreeMap<&RegionId, (Vec<Draft>, Vec<(Arc<str>, u16)>)> = BTreeMap::new();
+        let mut drafts = BTreeMap::new();
         for site in &plan.sites {
             drafts.insert(&site.region, draft(site, boards));
         }
@@ -93,7 +95,7 @@ impl Roster {
     }
 }
 
-fn draft(site: &SitePlan, boards: &Boards) -> (Vec<Draft>, Vec<(Arc<str>, u16)>) {
+fn draft(site: &SitePlan, boards: &Boards) -> (Vec<Draft>, Vec<Unresolved>) {
     let mut members = Vec::with_capacity(site.endpoints.len());
     let mut unresolved = Vec::new();
     let mut seen = BTreeSet::new();

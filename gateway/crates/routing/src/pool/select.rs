@@ -67,20 +67,33 @@ struct Evidence {
     cell: Arc<Cell>,
     ejections: IntCounter,
     trial: Option<(u64, Instant)>,
+    recorded: Option<Outcome>,
 }
 
 impl Permit {
-    /// Records what the attempt showed about its endpoint. The first call counts, later ones are ignored: an answer's
-    /// head decides, and how its body ended is not held against the endpoint a second time.
+    /// Records what the attempt showed about its endpoint.
+    ///
+    /// An answer is recorded by its head. When it breaks off later, recording that turns the success into a failure;
+    /// nothing else is recorded twice.
     pub fn record(&mut self, outcome: Outcome, now: Instant) {
-        let Some(mut evidence) = self.evidence.take() else {
+        let Some(evidence) = &mut self.evidence else {
             return;
         };
-        let part = evidence
-            .trial
-            .take()
-            .map_or(Part::Ordinary, |(number, _)| Part::Trial(number));
-        if evidence.pool.record(&evidence.cell, outcome, part, now) {
+        let is_ejected = match (evidence.recorded, outcome) {
+            (None, _) => {
+                let part = evidence
+                    .trial
+                    .take()
+                    .map_or(Part::Ordinary, |(number, _)| Part::Trial(number));
+                evidence.pool.record(&evidence.cell, outcome, part, now)
+            }
+            (Some(Outcome::Ok), Outcome::Transport(_) | Outcome::Silence) => {
+                evidence.pool.record_broken_answer(&evidence.cell, now)
+            }
+            (Some(_), _) => return,
+        };
+        evidence.recorded = Some(outcome);
+        if is_ejected {
             evidence.ejections.inc();
         }
     }
@@ -158,6 +171,7 @@ impl Pool {
             cell: Arc::clone(&member.cell),
             ejections: site.ejections.clone(),
             trial: trial.map(|number| (number, query.now)),
+            recorded: None,
         });
         self.check_residency(&site.region, query)?;
         site.selections.inc();
