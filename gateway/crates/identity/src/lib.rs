@@ -13,9 +13,12 @@ pub mod compile;
 pub mod fault;
 pub mod jwt;
 pub mod metrics;
+
 pub mod mtls;
 pub mod plan;
 mod runtime;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 
 pub use authenticator::{Authenticated, Authenticator, Credentials, Scheme};

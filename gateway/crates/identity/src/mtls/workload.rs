@@ -122,3 +122,62 @@ fn check_svid(svid: Svid) -> Result<Arc<CertifiedKey>, IdentityFault> {
     }
     tls::certified_key(svid.chain, svid.key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestCa;
+
+    const US: &str = "spiffe://corp.example/gateway";
+
+    fn delivery(svid: Svid, ca: &TestCa) -> WorkloadIdentity {
+        let domain = TrustDomain::new("corp.example").unwrap();
+        WorkloadIdentity {
+            svid: Some(svid),
+            bundles: [(domain, ca.anchors())].into(),
+        }
+    }
+
+    #[test]
+    fn a_delivery_makes_the_board_ready_and_every_one_has_its_own_generation() {
+        let (board, ca) = (WorkloadBoard::new(), TestCa::new("ca"));
+        assert!(!board.is_ready());
+
+        let first = board.publish(delivery(ca.leaf(&[US]).svid(US), &ca)).unwrap();
+        let second = board.publish(delivery(ca.leaf(&[US]).svid(US), &ca)).unwrap();
+
+        assert!(board.is_ready());
+        assert!(second > first);
+        assert_eq!(board.generation(), second);
+    }
+
+    #[test]
+    fn a_delivery_that_does_not_fit_together_leaves_the_previous_one() {
+        let (board, ca) = (WorkloadBoard::new(), TestCa::new("ca"));
+        let generation = board.publish(delivery(ca.leaf(&[US]).svid(US), &ca)).unwrap();
+        let other_id = ca.leaf(&["spiffe://corp.example/other"]).svid(US);
+        let other_key = Svid {
+            key: ca.leaf(&[US]).key(),
+            ..ca.leaf(&[US]).svid(US)
+        };
+        let mut bad_bundle = delivery(ca.leaf(&[US]).svid(US), &ca);
+        bad_bundle
+            .bundles
+            .values_mut()
+            .for_each(|anchors| anchors[0] = CertificateDer::from(vec![1, 2]));
+
+        assert!(matches!(
+            board.publish(delivery(other_id, &ca)),
+            Err(IdentityFault::SvidIdentity(_))
+        ));
+        assert!(matches!(
+            board.publish(delivery(other_key, &ca)),
+            Err(IdentityFault::KeyMismatch)
+        ));
+        assert!(matches!(
+            board.publish(bad_bundle),
+            Err(IdentityFault::Anchor { index: 0, .. })
+        ));
+        assert_eq!(board.generation(), generation);
+    }
+}

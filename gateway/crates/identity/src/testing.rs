@@ -1,0 +1,343 @@
+//! Small real parts for this room's tests: a clock that is set, a fetch that is scripted, keys, tokens and a CA.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::signature::Signer;
+use jsonwebtoken::{Algorithm as Alg, EncodingKey};
+use portcullis_model::{IssuerId, Origin, Redacted, SpiffeId};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::boards::{Boards, Clock};
+use crate::jwt::{FetchFault, KeyFetch};
+use crate::mtls::Svid;
+use crate::plan::{Algorithm, CertifiedKeyPlan, ClaimPaths, IssuerPlan, KeySource};
+
+pub(crate) const ISSUER: &str = "https://login.example.com";
+pub(crate) const KEYS_URL: &str = "https://login.example.com/jwks";
+
+/// The tests' present: 15 January 2027.
+pub(crate) fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+}
+
+/// The tests' present as a NumericDate, some seconds away.
+pub(crate) fn at(offset: i64) -> i64 {
+    1_800_000_000 + offset
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Clone)]
+pub(crate) struct TestClock {
+    start: Instant,
+    passed: Arc<Mutex<Duration>>,
+}
+
+impl TestClock {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            passed: Arc::default(),
+        }
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        *self.passed.lock().unwrap() += by;
+    }
+
+    pub(crate) fn instant(&self) -> Instant {
+        self.start + *self.passed.lock().unwrap()
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let (monotonic, wall) = (self.clone(), self.clone());
+        Clock::new(
+            move || monotonic.instant(),
+            move || now() + *wall.passed.lock().unwrap(),
+        )
+    }
+}
+
+/// Answers from a table, counts, and can be made to wait.
+pub(crate) struct ScriptedFetch {
+    answers: Mutex<BTreeMap<String, Result<Bytes, FetchFault>>>,
+    fetches: AtomicUsize,
+    gate: Semaphore,
+}
+
+impl ScriptedFetch {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            answers: Mutex::default(),
+            fetches: AtomicUsize::new(0),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+        })
+    }
+
+    pub(crate) fn answer(&self, url: &str, body: impl ToString) {
+        self.answers
+            .lock()
+            .unwrap()
+            .insert(url.to_owned(), Ok(Bytes::from(body.to_string())));
+    }
+
+    pub(crate) fn fail(&self, url: &str, fault: FetchFault) {
+        self.answers.lock().unwrap().insert(url.to_owned(), Err(fault));
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.fetches.load(Ordering::SeqCst)
+    }
+
+    /// Every fetch waits until `open`.
+    pub(crate) fn close(&self) {
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+    }
+
+    pub(crate) fn open(&self) {
+        self.gate.add_permits(1000);
+    }
+}
+
+#[async_trait]
+impl KeyFetch for ScriptedFetch {
+    async fn fetch(&self, url: &str) -> Result<Bytes, FetchFault> {
+        self.fetches.fetch_add(1, Ordering::SeqCst);
+        let _open = self.gate.acquire().await.unwrap();
+        self.answers
+            .lock()
+            .unwrap()
+            .get(url)
+            .cloned()
+            .unwrap_or(Err(FetchFault::Status(404)))
+    }
+}
+
+/// Boards over a clock and a fetch that the test holds.
+pub(crate) fn boards() -> (Boards, TestClock, Arc<ScriptedFetch>) {
+    let (clock, fetch) = (TestClock::new(), ScriptedFetch::new());
+    (
+        Boards::new(Arc::clone(&fetch) as Arc<dyn KeyFetch>, clock.clock()),
+        clock,
+        fetch,
+    )
+}
+
+/// A signing key of an issuer.
+pub(crate) struct TestKey {
+    pub(crate) id: String,
+    alg: Alg,
+    key: EncodingKey,
+}
+
+impl TestKey {
+    pub(crate) fn es256(id: &str) -> Self {
+        let pair = KeyPair::generate().unwrap();
+        let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
+        Self {
+            id: id.to_owned(),
+            alg: Alg::ES256,
+            key,
+        }
+    }
+
+    pub(crate) fn es384(id: &str) -> Self {
+        let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap();
+        Self {
+            id: id.to_owned(),
+            alg: Alg::ES384,
+            key,
+        }
+    }
+
+    pub(crate) fn ed25519(id: &str) -> Self {
+        let pair = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let key = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap();
+        Self {
+            id: id.to_owned(),
+            alg: Alg::EdDSA,
+            key,
+        }
+    }
+
+    /// One RSA key serves every test: making one is slow.
+    pub(crate) fn rsa(id: &str, alg: Alg) -> Self {
+        static PEM: OnceLock<String> = OnceLock::new();
+        let pem = PEM.get_or_init(|| {
+            KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)
+                .unwrap()
+                .serialize_pem()
+        });
+        Self {
+            id: id.to_owned(),
+            alg,
+            key: EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap(),
+        }
+    }
+
+    /// The public key, with its `kid` and without `alg`.
+    pub(crate) fn jwk(&self) -> Value {
+        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.key, self.alg).unwrap()).unwrap();
+        let members = jwk.as_object_mut().unwrap();
+        members.remove("alg");
+        members.insert("kid".to_owned(), json!(self.id));
+        jwk
+    }
+
+    /// A token with any header and claims.
+    pub(crate) fn sign_raw(&self, header: &str, claims: &str) -> String {
+        let message = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(claims)
+        );
+        let signer = (DEFAULT_PROVIDER.signer_factory)(&self.alg, &self.key).unwrap();
+        let signature = signer.try_sign(message.as_bytes()).unwrap();
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// An honest token with these claims.
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        self.sign_raw(
+            &json!({"alg": self.alg_name(), "kid": self.id}).to_string(),
+            &claims.to_string(),
+        )
+    }
+
+    pub(crate) fn alg_name(&self) -> String {
+        format!("{:?}", self.alg)
+    }
+}
+
+/// A key set of these keys.
+pub(crate) fn jwks(keys: &[&TestKey]) -> String {
+    json!({"keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>()}).to_string()
+}
+
+/// Claims that pass, for the tests to spoil.
+pub(crate) fn claims() -> Value {
+    json!({"iss": ISSUER, "sub": "alice", "aud": "api", "exp": at(600), "scope": "read write"})
+}
+
+/// Claims that pass but for one member; `Null` removes it.
+pub(crate) fn claims_with(name: &str, value: Value) -> Value {
+    let mut claims = claims();
+    let members = claims.as_object_mut().unwrap();
+    members.remove(name);
+    if !value.is_null() {
+        members.insert(name.to_owned(), value);
+    }
+    claims
+}
+
+/// An issuer that accepts the honest tokens above.
+pub(crate) fn issuer_plan(keys: KeySource) -> IssuerPlan {
+    IssuerPlan {
+        id: IssuerId::new("customers"),
+        origin: Origin::of("issuers.customers"),
+        issuer: ISSUER.into(),
+        keys,
+        audiences: vec!["api".into()],
+        algorithms: Algorithm::DEFAULT.to_vec(),
+        clock_skew: Duration::from_secs(30),
+        claims: ClaimPaths::default(),
+    }
+}
+
+/// A throw-away certificate authority.
+pub(crate) struct TestCa {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// What a leaf may be besides ordinary.
+pub(crate) type Shape = fn(&mut CertificateParams);
+
+/// A chain and its key.
+pub(crate) struct TestLeaf {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    key: KeyPair,
+}
+
+impl TestCa {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self {
+            issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap(),
+        }
+    }
+
+    pub(crate) fn anchors(&self) -> Vec<CertificateDer<'static>> {
+        vec![self.issuer.der().clone()]
+    }
+
+    /// A leaf with these names: `spiffe://…` and other URIs, DNS names, addresses.
+    pub(crate) fn leaf(&self, names: &[&str]) -> TestLeaf {
+        self.shaped(names, |_| {})
+    }
+
+    pub(crate) fn shaped(&self, names: &[&str], shape: Shape) -> TestLeaf {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.subject_alt_names = names.iter().map(|name| san(name)).collect();
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        ];
+        shape(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        TestLeaf {
+            chain: vec![certificate.der().clone()],
+            key,
+        }
+    }
+}
+
+fn san(name: &str) -> SanType {
+    if name.contains(':') {
+        return SanType::URI(name.try_into().unwrap());
+    }
+    match name.parse() {
+        Ok(address) => SanType::IpAddress(address),
+        Err(_) => SanType::DnsName(name.try_into().unwrap()),
+    }
+}
+
+impl TestLeaf {
+    pub(crate) fn plan(&self) -> CertifiedKeyPlan {
+        CertifiedKeyPlan {
+            origin: Origin::of("certificate"),
+            chain: self.chain.clone(),
+            key_pem: Redacted::new(self.key.serialize_pem().into()),
+        }
+    }
+
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
+    }
+
+    pub(crate) fn svid(&self, id: &str) -> Svid {
+        Svid {
+            chain: self.chain.clone(),
+            key: self.key(),
+            spiffe_id: SpiffeId::new(id).unwrap(),
+        }
+    }
+}
