@@ -11,6 +11,8 @@
 mod load;
 mod sources;
 mod file;
+mod resolve;
+mod link;
 mod boot;
 pub mod reload;
 mod render;

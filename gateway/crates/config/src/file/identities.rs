@@ -2,11 +2,10 @@
 
 use portcullis_identity::plan::Algorithm;
 use portcullis_model::TrustDomain;
-use url::Url;
 
 use super::listeners::Certificate;
 use super::patterns::ClaimText;
-use super::scalars::FilePath;
+use super::scalars::{FilePath, HttpUrl};
 use super::section::{List, section, words};
 use super::units::Tolerance;
 
@@ -33,7 +32,7 @@ section! {
     /// A token issuer.
     struct Issuer {
         /// The exact `iss` claim; a URL.
-        required issuer: Url,
+        required issuer: HttpUrl,
         /// Where its keys come from.
         required jwks: Jwks,
         /// A token must name at least one of these in `aud`.
@@ -64,7 +63,7 @@ section! {
         /// `true`: by OpenID Connect discovery from the issuer's URL.
         optional discovery: bool,
         /// A JWKS to fetch; https, or http on loopback.
-        optional url: Url,
+        optional url: HttpUrl,
         /// A JWKS in a file.
         optional file: FilePath,
     }

@@ -53,11 +53,13 @@ impl Alpn {
 
 words! { Alpn { "h2" => Self::Http2, "http/1.1" => Self::Http11 } later { "h3" } }
 
-/// Whether connections begin with a PROXY header: they do not.
+/// Whether connections begin with a PROXY header.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ProxyProtocol;
+pub(crate) enum ProxyProtocol {
+    Off,
+}
 
-words! { ProxyProtocol { "off" => Self } later { "require" } }
+words! { ProxyProtocol { "off" => Self::Off } later { "require" } }
 
 /// `true`, `false` or `{ port: 8443 }`.
 #[derive(Clone, Copy, Debug)]

@@ -102,6 +102,17 @@ fn parse_path(text: &str) -> Result<PathPattern, Flaw> {
     Ok(PathPattern::Segments { segments, prefix })
 }
 
+/// A path without wildcards, as it is.
+pub(crate) fn canonical_path(text: &str) -> Result<String, Flaw> {
+    let PathPattern::Segments { segments, prefix } = parse_path(text)? else {
+        return Err(bad_path(text, "is not a path"));
+    };
+    if prefix || segments.iter().any(|segment| matches!(segment, SegmentPattern::Any(_))) {
+        return Err(bad_path(text, "has a wildcard where a plain path is wanted"));
+    }
+    Ok(text.to_owned())
+}
+
 fn parse_segment(text: &str, segment: &str, names: &mut BTreeSet<String>) -> Result<SegmentPattern, Flaw> {
     if segment == "*" {
         return Ok(SegmentPattern::Any(None));

@@ -240,13 +240,20 @@ impl Scalar for HeaderName {
     }
 }
 
-impl Scalar for Url {
+/// An http or https URL, with its exact text: an `iss` claim is compared byte by byte.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct HttpUrl {
+    pub(crate) written: String,
+    pub(crate) url: Url,
+}
+
+impl Scalar for HttpUrl {
     const EXPECTED: &'static str = "a URL";
 
     fn parse(text: &str, _: bool) -> Result<Self, Flaw> {
         refuse_substitution(text)?;
-        let bad = |why: &str| Flaw::new("bad-value", format!("{text:?} is not usable: {why}"));
-        let url = Self::parse(text)
+        let bad = |why: &str| Flaw::new("bad-value", format!("{text:?} is not usable as a URL: {why}"));
+        let url = Url::parse(text)
             .map_err(|error| bad(&error.to_string()).with_hint("write one like \"https://login.example.com\""))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(bad("it needs https:// and a host"));
@@ -254,7 +261,7 @@ impl Scalar for Url {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(bad("it carries credentials"));
         }
-        Ok(url)
+        Ok(Self { written: text.to_owned(), url })
     }
 
     fn schema() -> Value {

@@ -21,8 +21,10 @@ section! {
     }
 }
 
-/// How a line looks: JSON.
+/// How a line looks.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LogFormat;
+pub(crate) enum LogFormat {
+    Json,
+}
 
-words! { LogFormat { "json" => Self } }
+words! { LogFormat { "json" => Self::Json } later { "text" } }

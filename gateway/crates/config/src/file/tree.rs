@@ -134,8 +134,11 @@ fn plain_to_json(text: &str) -> Value {
     Value::String(text.to_owned())
 }
 
-/// Reads one document; `None` for an empty one or when a problem keeps it from being read at all.
-pub(crate) fn parse(text: &str, file: &Arc<str>, problems: &mut Problems) -> Option<Node> {
+/// Reads one document; `None` for an empty one. What can be passed over is reported and passed over.
+///
+/// # Errors
+/// The problem that ends the reading: a syntax error, or a bound.
+pub(crate) fn parse(text: &str, file: &Arc<str>, problems: &mut Problems) -> Result<Option<Node>, Stop> {
     let mut options = Options::default();
     options.flow_nesting_limit = MAX_DEPTH;
     options.block_nesting_limit = MAX_DEPTH;
@@ -148,16 +151,11 @@ pub(crate) fn parse(text: &str, file: &Arc<str>, problems: &mut Problems) -> Opt
         nodes: 0,
         problems,
     };
-    match builder.document() {
-        Ok(node) => node,
-        Err(stop) => {
-            problems.push(*stop);
-            None
-        }
-    }
+    builder.document()
 }
 
-type Stop = Box<Problem>;
+/// The problem that ends the reading of a file.
+pub(crate) type Stop = Box<Problem>;
 
 struct Builder<'input, 'a> {
     parser: Parser<'input, granit_parser::StrInput<'input>>,
@@ -335,7 +333,10 @@ mod tests {
 
     fn read(text: &str) -> (Option<Node>, Problems) {
         let mut problems = Problems::new();
-        let node = parse(text, &"test.yaml".into(), &mut problems);
+        let node = parse(text, &"test.yaml".into(), &mut problems).unwrap_or_else(|stop| {
+            problems.push(*stop);
+            None
+        });
         (node, problems)
     }
 

@@ -1,0 +1,172 @@
+//! From a path to a plan: what is read, from where, and what is refused.
+
+mod support;
+
+use std::net::SocketAddr;
+
+use portcullis_config::{LoadOptions, load, render};
+use support::{Folder, SMALLEST, options};
+
+#[test]
+fn the_smallest_file_is_a_plan_without_warnings() {
+    let folder = Folder::with_everything();
+    folder.write("portcullis.yaml", SMALLEST);
+
+    let loaded = folder.load("portcullis.yaml").unwrap();
+
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    assert_eq!(loaded.live.routes.len(), 1);
+    assert_eq!(loaded.boot.admin, "127.0.0.1:9901".parse::<SocketAddr>().unwrap());
+    assert_eq!(loaded.boot.region.as_str(), "local");
+}
+
+#[test]
+fn every_kind_of_problem_is_reported_in_one_run() {
+    let folder = Folder::with_everything();
+    let text = r#"version: 1
+listeners:
+  public: { listen: "127.0.0.1:8443", tls: { certificates: [{ chain: server.pem, key: server.key }] }, limts: {} }
+issuers:
+  idp: { issuer: "https://login.example.com", jwks: { discovery: true } }
+pools:
+  orders: { endpoints: [{ address: "127.0.0.1:3000" }], health: { probe: { http: /healthz }, interval: 5 } }
+routes:
+  - name: orders
+    match: { path: "/orders/**" }
+    authenticate: [{ jwt: idp }]
+    authorize: { scope: orders }
+    pool: ordrs
+"#;
+    folder.write("portcullis.yaml", text);
+
+    let refused = folder.load("portcullis.yaml").unwrap_err();
+
+    let codes: Vec<_> = refused.problems.iter().map(|problem| problem.code).collect();
+    for code in ["unknown-key", "missing-key", "missing-unit", "wrong-type", "unknown-reference"] {
+        assert!(codes.contains(&code), "{code} is missing in {}", render(&refused.problems, &refused.sources, false));
+    }
+    assert!(!codes.contains(&"openness"), "a broken `authorize` is not a missing one");
+}
+
+#[test]
+fn a_directory_is_merged_by_section() {
+    let folder = Folder::with_everything();
+    let (doors, routes) = SMALLEST.split_at(SMALLEST.find("pools:").unwrap());
+    folder.write("conf.d/a.yaml", &doors.replace("server.", "../server."));
+    folder.write("conf.d/b.yml", routes);
+    folder.write("conf.d/.hidden.yaml", "not: [valid");
+    folder.write("conf.d/notes.txt", "not a configuration");
+
+    let loaded = folder.load("conf.d").unwrap();
+
+    assert_eq!(loaded.live.routes.len(), 1);
+    assert!(loaded.sources.paths().any(|path| path.ends_with("b.yml")));
+}
+
+#[test]
+fn a_name_in_two_files_of_a_directory_is_refused_with_both_places() {
+    let folder = Folder::with_everything();
+    folder.write("conf.d/a.yaml", &SMALLEST.replace("server.", "../server."));
+    folder.write("conf.d/b.yaml", "version: 1\npools:\n  orders: { endpoints: [{ address: 127.0.0.1:1 }] }\n");
+
+    let refused = folder.load("conf.d").unwrap_err();
+
+    let problem = refused.problems.iter().find(|problem| problem.code == "duplicate-name").unwrap();
+    assert!(problem.origin.file.ends_with("b.yaml"));
+    assert!(problem.hint.as_ref().unwrap().contains("a.yaml on line 7"), "{problem}");
+}
+
+#[test]
+fn an_empty_directory_and_a_missing_file_are_problems() {
+    let folder = Folder::empty();
+
+    assert_eq!(folder.load("").unwrap_err().problems.iter().next().unwrap().code, "empty-file");
+    assert_eq!(folder.load("missing.yaml").unwrap_err().problems.iter().next().unwrap().code, "unreadable-file");
+}
+
+#[test]
+fn secrets_come_from_files_and_the_environment() {
+    let folder = Folder::with_everything();
+    let fields = "    request_headers: { set: { x-a: '${file:secret.txt}', x-b: '${env:API_KEY}' } }\n";
+    folder.write("portcullis.yaml", &format!("{SMALLEST}{fields}"));
+
+    let loaded = folder.load("portcullis.yaml").unwrap();
+
+    let set = &loaded.live.routes[0].request_fields.set;
+    assert_eq!(set[0].1, "s3cret");
+    assert_eq!(set[1].1, "k3y");
+    assert!(set.iter().all(|(_, value)| value.is_sensitive()));
+    assert!(!format!("{loaded:?}").contains("s3cret"));
+}
+
+#[test]
+fn a_missing_secret_is_a_problem_except_offline() {
+    let folder = Folder::with_everything();
+    let fields = "    request_headers: { set: { x-b: '${env:NOT_SET}' } }\n";
+    folder.write("portcullis.yaml", &format!("{SMALLEST}{fields}"));
+    std::fs::remove_file(folder.path().join("server.key")).unwrap();
+    let path = folder.path().join("portcullis.yaml");
+
+    let refused = load(&path, &options()).unwrap_err();
+    let loaded = load(&path, &LoadOptions { offline: true, ..options() }).unwrap();
+
+    let codes: Vec<_> = refused.problems.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["unreadable-file", "missing-variable"]);
+    assert!(loaded.warnings.iter().all(|problem| problem.code == "offline"));
+    assert_eq!(loaded.warnings.iter().count(), 2);
+}
+
+#[test]
+fn a_private_key_never_shows_in_a_snippet_or_a_debug_dump() {
+    let folder = Folder::with_everything();
+    folder.write("portcullis.yaml", SMALLEST);
+    let key = std::fs::read_to_string(folder.path().join("server.key")).unwrap();
+    let secret_line = key.lines().nth(1).unwrap();
+
+    let loaded = folder.load("portcullis.yaml").unwrap();
+
+    assert!(!format!("{loaded:?}").contains(secret_line));
+}
+
+#[test]
+fn the_revision_changes_with_a_certificate_and_not_by_itself() {
+    let folder = Folder::with_everything();
+    folder.write("portcullis.yaml", SMALLEST);
+    let first = folder.load("portcullis.yaml").unwrap();
+    let second = folder.load("portcullis.yaml").unwrap();
+    let mut chain = std::fs::read_to_string(folder.path().join("server.pem")).unwrap();
+    chain.push_str(&std::fs::read_to_string(folder.path().join("ca.pem")).unwrap());
+    folder.write("server.pem", &chain);
+    let third = folder.load("portcullis.yaml").unwrap();
+
+    assert_eq!(first.revision, second.revision);
+    assert_eq!(first.live, second.live);
+    assert_ne!(second.revision, third.revision);
+    assert_ne!(second.live, third.live);
+}
+
+#[test]
+fn the_given_region_wins_and_must_exist() {
+    let folder = Folder::with_everything();
+    let sites = "sites: { eu-west: { endpoints: [{ address: 127.0.0.1:1 }] }, us-east: { endpoints: [{ address: 127.0.0.1:2 }] } }";
+    let text = SMALLEST.replace("endpoints: [{ address: \"127.0.0.1:3000\" }]", sites)
+        + "gateway: { region: eu-west }\nregions: { eu-west: { failover: [us-east] } }\n";
+    folder.write("portcullis.yaml", &text);
+    let path = folder.path().join("portcullis.yaml");
+    let with = |region: &str| load(&path, &LoadOptions { region: Some(region.to_owned()), ..options() });
+
+    assert_eq!(with("us-east").unwrap().live.routing.local.as_str(), "us-east");
+    assert_eq!(folder.load("portcullis.yaml").unwrap().live.routing.local.as_str(), "eu-west");
+    assert!(with("us-west").is_err());
+}
+
+#[test]
+fn garbage_is_refused_and_never_a_panic() {
+    let folder = Folder::empty();
+    for text in ["", "\u{0}\u{0}", "[]", "1", "version: 1", "version: 2\nlisteners: 3\n", "- - -", "{{{{", "a: &a [*a]"] {
+        folder.write("portcullis.yaml", text);
+        assert!(folder.load("portcullis.yaml").is_err(), "{text:?}");
+    }
+    std::fs::write(folder.path().join("portcullis.yaml"), [0xff, 0xfe, 0x00]).unwrap();
+    assert!(folder.load("portcullis.yaml").is_err());
+}
