@@ -39,7 +39,16 @@ pub(crate) struct Earned {
 impl Admitted {
     /// Called by `authorize` alone.
     pub(crate) fn mint(earned: Earned) -> Self {
-        let Earned { canonical, route, prefix_len, principal, request_headers, limit_fields, allowed, body } = earned;
+        let Earned {
+            canonical,
+            route,
+            prefix_len,
+            principal,
+            request_headers,
+            limit_fields,
+            allowed,
+            body,
+        } = earned;
         Self {
             canonical,
             route,
@@ -50,6 +59,19 @@ impl Admitted {
             allowed,
             body,
             _only_stages_mint_one: (),
+        }
+    }
+
+    /// Another attempt starts: what was read of the body so far will be given again from its first byte.
+    pub(crate) fn restart_body(&mut self) {
+        match &mut self.body {
+            BodyState::Stream { seen, .. } => *seen = 0,
+            BodyState::Held(held) => {
+                if let Some(gate) = held.operation.body_gate(&self.canonical.head(), held.max) {
+                    held.restart(gate);
+                }
+            }
+            BodyState::Released(_) => {}
         }
     }
 

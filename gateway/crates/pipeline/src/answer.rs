@@ -65,7 +65,11 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> LocalAnswer {
         }
     }
     let body = serde_json::to_vec(&body).unwrap_or_default();
-    LocalAnswer { status, headers, body: Bytes::from(body) }
+    LocalAnswer {
+        status,
+        headers,
+        body: Bytes::from(body),
+    }
 }
 
 #[cfg(test)]

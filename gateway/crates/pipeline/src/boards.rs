@@ -64,7 +64,11 @@ pub(crate) struct HeldShare {
 impl HeldShare {
     /// Nothing taken yet.
     pub(crate) const fn new(board: Arc<HeldBodies>, ceiling: u64) -> Self {
-        Self { board, bytes: 0, ceiling }
+        Self {
+            board,
+            bytes: 0,
+            ceiling,
+        }
     }
 
     /// Takes room for more bytes; false when there is none.
@@ -78,9 +82,16 @@ impl HeldShare {
     }
 }
 
+impl HeldShare {
+    /// Gives all of it back.
+    pub(crate) fn release(&mut self) {
+        self.board.give_back(std::mem::take(&mut self.bytes));
+    }
+}
+
 impl Drop for HeldShare {
     fn drop(&mut self) {
-        self.board.give_back(self.bytes);
+        self.release();
     }
 }
 

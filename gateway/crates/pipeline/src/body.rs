@@ -98,12 +98,23 @@ impl BodyState {
 }
 
 impl HeldBody {
+    /// Forgets what was read; a new gate judges it again.
+    pub(crate) fn restart(&mut self, gate: BodyGate) {
+        self.gate = gate;
+        self.received.clear();
+        self.observed = None;
+        self.share.release();
+    }
+
     fn push(&mut self, piece: &[u8]) -> Result<(), Rejection> {
         if !self.share.grow(piece.len()) {
             return Err(Rejection::new(Reason::HeldBodiesFull));
         }
         if !self.is_observed {
-            return self.gate.push(piece).map_err(|rejection| rejection.decided_by(&self.origin));
+            return self
+                .gate
+                .push(piece)
+                .map_err(|rejection| rejection.decided_by(&self.origin));
         }
         if (self.received.len() + piece.len()) as u64 > self.max {
             return Err(Rejection::new(Reason::BodyTooLarge));
@@ -116,7 +127,14 @@ impl HeldBody {
     }
 
     fn finish(self) -> Result<(Bytes, Option<Rejection>), Rejection> {
-        let Self { gate, is_observed, received, observed, origin, .. } = self;
+        let Self {
+            gate,
+            is_observed,
+            received,
+            observed,
+            origin,
+            ..
+        } = self;
         if !is_observed {
             let body = gate.finish().map_err(|rejection| rejection.decided_by(&origin))?;
             return Ok((body.bytes, None));

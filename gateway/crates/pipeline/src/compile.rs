@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, LOCATION};
 use http::HeaderMap;
+use http::header::{CONTENT_TYPE, LOCATION};
 use portcullis_admission::AdmissionRuntime;
 use portcullis_admission::limit::LimitRef;
 use portcullis_admission::plan::GuardRef;
@@ -36,26 +36,51 @@ pub fn compile(
     revision: String,
 ) -> Result<(Snapshot, Problems), Problems> {
     let mut problems = Problems::new();
-    let identity = portcullis_identity::compile(&plan.identity, previous.map(|old| &old.identity), &boards.identity);
+    let identity = portcullis_identity::compile(
+        &plan.identity,
+        previous.map(|old| &old.identity),
+        &boards.identity,
+    );
     let identity = keep(&mut problems, identity);
     let admission = portcullis_admission::compile(&plan.admission, previous.map(|old| &old.admission));
     let admission = keep(&mut problems, admission);
-    let routing = portcullis_routing::compile(&plan.routing, previous.map(|old| &old.routing), &boards.routing);
+    let routing =
+        portcullis_routing::compile(&plan.routing, previous.map(|old| &old.routing), &boards.routing);
     let routing = keep(&mut problems, routing);
     let (Some(identity), Some(admission), Some(routing)) = (identity, admission, routing) else {
         return Err(problems);
     };
-    let rooms = Rooms { identity, admission, routing };
-    let routes: Vec<Arc<RouteBundle>> =
-        plan.routes.iter().filter_map(|route| compile_route(route, &rooms, &mut problems)).map(Arc::new).collect();
+    let rooms = Rooms {
+        identity,
+        admission,
+        routing,
+    };
+    let routes: Vec<Arc<RouteBundle>> = plan
+        .routes
+        .iter()
+        .filter_map(|route| compile_route(route, &rooms, &mut problems))
+        .map(Arc::new)
+        .collect();
     let mut listeners = BTreeMap::new();
     for listener in &plan.listeners {
         if let Some(bundle) = compile_listener(listener, &routes, &rooms, &mut problems) {
             listeners.insert(listener.id.clone(), bundle);
         }
     }
-    let Rooms { identity, admission, routing } = rooms;
-    problems.into_result(Snapshot { revision, plan, listeners, identity, admission, routing, routes })
+    let Rooms {
+        identity,
+        admission,
+        routing,
+    } = rooms;
+    problems.into_result(Snapshot {
+        revision,
+        plan,
+        listeners,
+        identity,
+        admission,
+        routing,
+        routes,
+    })
 }
 
 fn keep<T>(problems: &mut Problems, result: Result<(T, Problems), Problems>) -> Option<T> {
@@ -77,7 +102,12 @@ fn compile_listener(
         .map(|route| (&route.plan.matches, Arc::clone(route)))
         .collect();
     let routes = problems.collect(RouteTable::build(entries))?;
-    Some(ListenerBundle { role: plan.role.clone(), limits: plan.limits, rate_limits, routes })
+    Some(ListenerBundle {
+        role: plan.role.clone(),
+        limits: plan.limits,
+        rate_limits,
+        routes,
+    })
 }
 
 fn compile_route(plan: &RoutePlan, rooms: &Rooms, problems: &mut Problems) -> Option<RouteBundle> {
@@ -103,7 +133,10 @@ fn compile_route(plan: &RoutePlan, rooms: &Rooms, problems: &mut Problems) -> Op
         None => None,
         Some(reference) => Some(compile_contract(reference, rooms, problems)?),
     };
-    let residency = plan.residency.as_ref().map(|residency| rooms.routing.residency(residency));
+    let residency = plan
+        .residency
+        .as_ref()
+        .map(|residency| rooms.routing.residency(residency));
     let action = compile_action(plan, rooms, problems)?;
     Some(RouteBundle {
         plan: plan.clone(),
@@ -140,7 +173,10 @@ fn compile_authorize(plan: &RoutePlan, rooms: &Rooms, problems: &mut Problems) -
     }
     if !plan.public && rules.is_empty() {
         let message = format!("route \"{}\" authenticates but authorizes nobody", plan.id);
-        problems.push(Problem::error("authorize-missing", &plan.origin, message).with_hint("add `authorize: [authenticated]`"));
+        problems.push(
+            Problem::error("authorize-missing", &plan.origin, message)
+                .with_hint("add `authorize: [authenticated]`"),
+        );
         return None;
     }
     Some(rules)
@@ -178,15 +214,27 @@ fn compile_action(plan: &RoutePlan, rooms: &Rooms, problems: &mut Problems) -> O
             }
             Some(Action::Forward { pool, tls })
         }
-        ActionPlan::Respond { status, body, content_type } => {
+        ActionPlan::Respond {
+            status,
+            body,
+            content_type,
+        } => {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, content_type.clone());
-            Some(Action::Answer { status: *status, headers, body: bytes::Bytes::copy_from_slice(body.as_bytes()) })
+            Some(Action::Answer {
+                status: *status,
+                headers,
+                body: bytes::Bytes::copy_from_slice(body.as_bytes()),
+            })
         }
         ActionPlan::Redirect { status, to } => {
             let mut headers = HeaderMap::new();
             headers.insert(LOCATION, to.clone());
-            Some(Action::Answer { status: *status, headers, body: bytes::Bytes::new() })
+            Some(Action::Answer {
+                status: *status,
+                headers,
+                body: bytes::Bytes::new(),
+            })
         }
     }
 }

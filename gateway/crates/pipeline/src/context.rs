@@ -55,7 +55,12 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     /// Notes for `explain` that a stage was passed; costs nothing otherwise.
-    pub(crate) fn note(&mut self, stage: Stage, decided_by: Option<&Origin>, detail: impl FnOnce() -> String) {
+    pub(crate) fn note(
+        &mut self,
+        stage: Stage,
+        decided_by: Option<&Origin>,
+        detail: impl FnOnce() -> String,
+    ) {
         self.note_as("passed", stage, decided_by, detail);
     }
 
@@ -68,7 +73,12 @@ impl Context<'_> {
         detail: impl FnOnce() -> String,
     ) {
         if let Some(steps) = self.steps.as_mut() {
-            steps.push(StageReport { stage, verdict, detail: detail(), decided_by: decided_by.cloned() });
+            steps.push(StageReport {
+                stage,
+                verdict,
+                detail: detail(),
+                decided_by: decided_by.cloned(),
+            });
         }
     }
 

@@ -133,7 +133,9 @@ impl Exchange {
     /// The listener's bounds.
     #[must_use]
     pub fn connection_limits(&self) -> ConnectionLimits {
-        self.snapshot.listener(&self.connection.listener).map_or_else(ConnectionLimits::default, |one| one.limits)
+        self.snapshot
+            .listener(&self.connection.listener)
+            .map_or_else(ConnectionLimits::default, |one| one.limits)
     }
 
     /// Stages `normalize` to `authorize`.
@@ -186,7 +188,8 @@ impl Exchange {
     /// What the door has to do with the body of a forwarded request.
     #[must_use]
     pub fn body_plan(&self) -> BodyPlan {
-        self.admitted().map_or(BodyPlan::Stream, |admitted| admitted.body.plan())
+        self.admitted()
+            .map_or(BodyPlan::Stream, |admitted| admitted.body.plan())
     }
 
     /// Counts a piece of a streamed body.
@@ -194,7 +197,9 @@ impl Exchange {
     /// # Errors
     /// Returns the rejection when the route's limit is passed.
     pub fn stream_push(&mut self, len: usize) -> Result<(), Rejection> {
-        let outcome = self.admitted_mut().map_or(Ok(()), |admitted| admitted.body.stream(len));
+        let outcome = self
+            .admitted_mut()
+            .map_or(Ok(()), |admitted| admitted.body.stream(len));
         outcome.map_err(|rejection| self.refuse(rejection))
     }
 
@@ -203,7 +208,9 @@ impl Exchange {
     /// # Errors
     /// Returns the rejection as soon as it is certain.
     pub fn gate_push(&mut self, piece: &[u8]) -> Result<(), Rejection> {
-        let outcome = self.admitted_mut().map_or(Ok(()), |admitted| admitted.body.push(piece));
+        let outcome = self
+            .admitted_mut()
+            .map_or(Ok(()), |admitted| admitted.body.push(piece));
         outcome.map_err(|rejection| self.refuse(rejection))
     }
 
@@ -215,7 +222,11 @@ impl Exchange {
         let Some(admitted) = self.admitted_mut() else {
             return Ok(Bytes::new());
         };
-        let contract = admitted.route.contract.as_ref().map(|one| (one.id.to_string(), one.origin.clone()));
+        let contract = admitted
+            .route
+            .contract
+            .as_ref()
+            .map(|one| (one.id.to_string(), one.origin.clone()));
         match admitted.body.finish() {
             Ok((bytes, observed)) => {
                 if let (Some(rejection), Some((name, origin))) = (observed, contract) {
@@ -239,7 +250,11 @@ impl Exchange {
                 admitted,
                 &self.snapshot,
                 &mut self.attempts,
-                stages::select_endpoint::Draw { roll: self.roll, now: now.mono, assume_healthy: self.is_offline },
+                stages::select_endpoint::Draw {
+                    roll: self.roll,
+                    now: now.mono,
+                    assume_healthy: self.is_offline,
+                },
             ),
             Progress::Started | Progress::AwaitingBody(_) | Progress::Answered => {
                 Err(Rejection::new(Reason::Internal).with_private("select_endpoint before authorize"))
@@ -280,18 +295,35 @@ impl Exchange {
         let Progress::Admitted(admitted) = &self.progress else {
             return Err(self.refuse(Rejection::new(Reason::Internal)));
         };
-        let outcome = self.attempts.failed(admitted, &self.gateway.boards().routing, failure, is_replayable, now);
+        let outcome = self.attempts.failed(
+            admitted,
+            &self.gateway.boards().routing,
+            failure,
+            is_replayable,
+            now,
+        );
         self.record.attempts = self.attempts.records();
         outcome.map_err(|reason| self.refuse(Rejection::new(reason)))
     }
 
     /// `observe`: an endpoint's response head arrived; its fields are made ours.
-    pub fn observe(&mut self, status: StatusCode, headers: &mut HeaderMap, is_replayable: bool) -> Observation {
+    pub fn observe(
+        &mut self,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        is_replayable: bool,
+    ) -> Observation {
         let now = self.gateway.now().mono;
         let Progress::Admitted(admitted) = &self.progress else {
             return Observation::Pass;
         };
-        let again = self.attempts.answered(admitted, &self.gateway.boards().routing, (status, headers), is_replayable, now);
+        let again = self.attempts.answered(
+            admitted,
+            &self.gateway.boards().routing,
+            (status, headers),
+            is_replayable,
+            now,
+        );
         self.record.attempts = self.attempts.records();
         if again {
             return Observation::Again;
@@ -321,19 +353,22 @@ impl Exchange {
     /// A route's deadlines; the defaults before a route is known.
     #[must_use]
     pub fn timeouts(&self) -> RouteTimeouts {
-        self.admitted().map_or_else(RouteTimeouts::default, |admitted| admitted.route.plan.timeouts)
+        self.admitted()
+            .map_or_else(RouteTimeouts::default, |admitted| admitted.route.plan.timeouts)
     }
 
     /// True when the client asked for a WebSocket and the route allows it.
     #[must_use]
     pub fn is_websocket(&self) -> bool {
-        self.admitted().is_some_and(|admitted| admitted.canonical.wants_websocket)
+        self.admitted()
+            .is_some_and(|admitted| admitted.canonical.wants_websocket)
     }
 
     /// True when another attempt may be made with any method: no body, or one that can be given out again.
     #[must_use]
     pub fn has_body(&self) -> bool {
-        self.admitted().is_some_and(|admitted| admitted.canonical.has_body)
+        self.admitted()
+            .is_some_and(|admitted| admitted.canonical.has_body)
     }
 
     /// The route, once it is known to be admitted.
@@ -348,7 +383,12 @@ impl Exchange {
     }
 
     /// The same for a door that cannot give the exchange away.
-    pub fn write_record(&mut self, status: Option<StatusCode>, (bytes_in, bytes_out): (u64, u64), ending: Ending) {
+    pub fn write_record(
+        &mut self,
+        status: Option<StatusCode>,
+        (bytes_in, bytes_out): (u64, u64),
+        ending: Ending,
+    ) {
         if std::mem::replace(&mut self.is_recorded, true) {
             return;
         }
@@ -402,7 +442,8 @@ impl Exchange {
             self.record.stage = Some(rejection.stage());
             self.record.reason = Some(rejection.reason);
             let detail = rejection.detail.as_deref();
-            self.record.private = detail.and_then(|detail| detail.private.clone().or_else(|| detail.public.clone()));
+            self.record.private =
+                detail.and_then(|detail| detail.private.clone().or_else(|| detail.public.clone()));
             let origin: Option<Origin> = detail.and_then(|detail| detail.decided_by.clone());
             let text = explain_text(&rejection);
             let stage = rejection.stage();
@@ -416,12 +457,18 @@ impl Exchange {
 fn explain_text(rejection: &Rejection) -> String {
     let mut text = format!("{} {}", rejection.status().as_u16(), rejection.reason.code());
     if let Some(detail) = rejection.detail.as_deref() {
-        for part in [detail.public.as_deref(), detail.private.as_deref()].into_iter().flatten() {
+        for part in [detail.public.as_deref(), detail.private.as_deref()]
+            .into_iter()
+            .flatten()
+        {
             text.push_str(": ");
             text.push_str(part);
         }
         for violation in &detail.violations {
-            text.push_str(&format!("; {} {} {}", violation.location, violation.pointer, violation.expected));
+            text.push_str(&format!(
+                "; {} {} {}",
+                violation.location, violation.pointer, violation.expected
+            ));
         }
     }
     text

@@ -28,7 +28,13 @@ impl Gateway {
         clock: fn() -> Now,
         random: fn() -> u64,
     ) -> Self {
-        Self { store, boards, sink, clock, random }
+        Self {
+            store,
+            boards,
+            sink,
+            clock,
+            random,
+        }
     }
 
     /// `begin`: one snapshot, one id, one draw, one start time.

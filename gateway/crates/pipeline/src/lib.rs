@@ -8,20 +8,20 @@
 //!
 //! Nothing here opens a socket, reads a file or a clock. Read [`exchange`] first, then [`stages`].
 
-pub mod plan;
-pub mod connection;
-pub mod exchange;
-pub mod stages;
 pub mod admitted;
 pub mod answer;
-pub mod body;
-pub mod trace;
-pub mod record;
-mod context;
-pub mod gateway;
 pub mod boards;
-pub mod snapshot;
+pub mod body;
 pub mod compile;
+pub mod connection;
+mod context;
+pub mod exchange;
+pub mod gateway;
+pub mod plan;
+pub mod record;
+pub mod snapshot;
+pub mod stages;
+pub mod trace;
 
 pub use admitted::Admitted;
 pub use answer::LocalAnswer;

@@ -228,7 +228,11 @@ pub struct RouteTimeouts {
 
 impl Default for RouteTimeouts {
     fn default() -> Self {
-        Self { request: Duration::from_secs(15), idle: Duration::from_secs(60), connect: Duration::from_secs(2) }
+        Self {
+            request: Duration::from_secs(15),
+            idle: Duration::from_secs(60),
+            connect: Duration::from_secs(2),
+        }
     }
 }
 

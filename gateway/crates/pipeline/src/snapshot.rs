@@ -134,7 +134,9 @@ impl SnapshotStore {
     /// A store that serves this snapshot.
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Self {
-        Self { current: ArcSwap::from_pointee(snapshot) }
+        Self {
+            current: ArcSwap::from_pointee(snapshot),
+        }
     }
 
     /// The snapshot of now; a request calls this once.

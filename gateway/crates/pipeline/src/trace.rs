@@ -33,7 +33,8 @@ impl TraceContext {
 
     /// Continues the trace of a request when its `traceparent` is valid.
     pub fn continue_from(&mut self, headers: &HeaderMap) {
-        let Some((trace_id, flags)) = headers.get(TRACEPARENT).and_then(|value| parse(value.as_bytes())) else {
+        let Some((trace_id, flags)) = headers.get(TRACEPARENT).and_then(|value| parse(value.as_bytes()))
+        else {
             return;
         };
         self.trace_id = trace_id;
@@ -53,7 +54,10 @@ fn parse(value: &[u8]) -> Option<(String, String)> {
     let mut parts = text.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let is_hex = |part: &str, len: usize| {
-        part.len() == len && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        part.len() == len
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
     };
     let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
     let is_valid = is_hex(version, 2)
@@ -85,7 +89,10 @@ mod tests {
     fn a_valid_trace_is_kept_with_our_span_as_parent() {
         let trace = continued("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
 
-        assert_eq!(trace.traceparent(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000003-01");
+        assert_eq!(
+            trace.traceparent(),
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000003-01"
+        );
     }
 
     #[test]

@@ -14,7 +14,10 @@ use portcullis_routing::plan::ResidencyPlan;
 use serde_json::json;
 use support::{Hall, ask_policy, contract, limit, origin, plan, policy, pool, reference, route, site};
 
-const OBSERVE: Guard = Guard { mode: Mode::Observe, share: Guard::FULL_SHARE };
+const OBSERVE: Guard = Guard {
+    mode: Mode::Observe,
+    share: Guard::FULL_SHARE,
+};
 
 fn orders_contract() -> serde_json::Value {
     json!({
@@ -35,7 +38,9 @@ fn with_contract(guard: Option<Guard>) -> Hall {
     let mut orders = route("orders", "/orders");
     orders.contract = Some(reference("orders".into(), guard));
     let mut plan = plan(vec![orders]);
-    plan.admission.contracts.push(contract("orders", orders_contract()));
+    plan.admission
+        .contracts
+        .push(contract("orders", orders_contract()));
     Hall::new(plan)
 }
 
@@ -92,7 +97,10 @@ async fn an_endpoint_that_refuses_is_followed_by_the_next_region_for_any_method(
     let failure = Failure::of(Outcome::Transport(TransportKind::Refused));
     exchange.attempt_failed(&failure, true).unwrap();
 
-    assert_eq!(exchange.select_endpoint().unwrap().endpoint.region.as_str(), "us-east");
+    assert_eq!(
+        exchange.select_endpoint().unwrap().endpoint.region.as_str(),
+        "us-east"
+    );
 }
 
 #[tokio::test]
@@ -103,13 +111,19 @@ async fn a_post_that_was_reset_after_its_head_is_not_sent_twice() {
 
     let failure = Failure::of(Outcome::Transport(TransportKind::Reset));
 
-    assert_eq!(exchange.attempt_failed(&failure, true).unwrap_err().reason, Reason::EndpointReset);
+    assert_eq!(
+        exchange.attempt_failed(&failure, true).unwrap_err().reason,
+        Reason::EndpointReset
+    );
 }
 
 #[tokio::test]
 async fn a_503_to_a_get_is_asked_again_elsewhere_and_to_a_post_passed_on() {
     let hall = Hall::new(plan(vec![route("orders", "/orders")]));
-    for (method, expected) in [(Method::GET, Observation::Again), (Method::POST, Observation::Pass)] {
+    for (method, expected) in [
+        (Method::GET, Observation::Again),
+        (Method::POST, Observation::Pass),
+    ] {
         let (mut exchange, _) = hall.ask(method, "/orders", &[]).await;
         exchange.select_endpoint().unwrap();
 
@@ -122,13 +136,23 @@ async fn a_503_to_a_get_is_asked_again_elsewhere_and_to_a_post_passed_on() {
 #[tokio::test]
 async fn residency_fails_closed_when_its_regions_are_gone() {
     let mut pinned = route("orders", "/orders");
-    pinned.residency = Some(ResidencyPlan { origin: origin("residency"), from: None, default: vec!["EU".into()] });
+    pinned.residency = Some(ResidencyPlan {
+        origin: origin("residency"),
+        from: None,
+        default: vec!["EU".into()],
+    });
     let hall = Hall::new(plan(vec![pinned]));
     let (mut exchange, _) = hall.ask(Method::GET, "/orders", &[]).await;
-    assert_eq!(exchange.select_endpoint().unwrap().endpoint.region.as_str(), "eu-west");
+    assert_eq!(
+        exchange.select_endpoint().unwrap().endpoint.region.as_str(),
+        "eu-west"
+    );
 
     let failure = Failure::of(Outcome::Transport(TransportKind::Refused));
-    let rejection = exchange.attempt_failed(&failure, true).err().or_else(|| exchange.select_endpoint().err());
+    let rejection = exchange
+        .attempt_failed(&failure, true)
+        .err()
+        .or_else(|| exchange.select_endpoint().err());
 
     assert!(rejection.is_some(), "us-east must never be asked");
 }
@@ -138,11 +162,23 @@ async fn a_contract_refuses_heads_it_does_not_know() {
     let hall = with_contract(None);
 
     assert!(hall.ask(Method::GET, "/orders?limit=5", &[]).await.1.is_ok());
-    assert_eq!(hall.refused(Method::GET, "/orders?limit=500", &[]).await, Reason::ParametersInvalid);
-    assert_eq!(hall.refused(Method::DELETE, "/orders", &[]).await, Reason::OperationMethod);
-    assert_eq!(hall.refused(Method::GET, "/orders/9", &[]).await, Reason::OperationUnknown);
+    assert_eq!(
+        hall.refused(Method::GET, "/orders?limit=500", &[]).await,
+        Reason::ParametersInvalid
+    );
+    assert_eq!(
+        hall.refused(Method::DELETE, "/orders", &[]).await,
+        Reason::OperationMethod
+    );
+    assert_eq!(
+        hall.refused(Method::GET, "/orders/9", &[]).await,
+        Reason::OperationUnknown
+    );
     let media = [("content-type", "text/csv"), ("content-length", "3")];
-    assert_eq!(hall.refused(Method::POST, "/orders", &media).await, Reason::MediaType);
+    assert_eq!(
+        hall.refused(Method::POST, "/orders", &media).await,
+        Reason::MediaType
+    );
 }
 
 #[tokio::test]
@@ -153,8 +189,15 @@ async fn a_body_is_held_until_it_fits() {
     assert_eq!(exchange.body_plan(), BodyPlan::Cork);
     exchange.gate_push(br#"{"item""#).unwrap();
     exchange.gate_push(br#":"pen"}"#).unwrap();
-    assert_eq!(exchange.gate_finish().unwrap(), Bytes::from_static(br#"{"item":"pen"}"#));
-    assert_eq!(exchange.gate_finish().unwrap(), Bytes::from_static(br#"{"item":"pen"}"#), "replayed");
+    assert_eq!(
+        exchange.gate_finish().unwrap(),
+        Bytes::from_static(br#"{"item":"pen"}"#)
+    );
+    assert_eq!(
+        exchange.gate_finish().unwrap(),
+        Bytes::from_static(br#"{"item":"pen"}"#),
+        "replayed"
+    );
 
     let (mut exchange, _) = hall.ask(Method::POST, "/orders", &post("24")).await;
     exchange.gate_push(br#"{"item":"far too long"}"#).unwrap();
@@ -169,7 +212,9 @@ async fn a_body_is_held_until_it_fits() {
 async fn a_required_body_that_is_missing_is_refused() {
     let hall = with_contract(None);
 
-    let (mut exchange, outcome) = hall.ask(Method::POST, "/orders", &[("content-type", "application/json")]).await;
+    let (mut exchange, outcome) = hall
+        .ask(Method::POST, "/orders", &[("content-type", "application/json")])
+        .await;
 
     let reason = match outcome {
         Err(rejection) => rejection.reason,
@@ -199,10 +244,13 @@ async fn bodies_above_the_routes_limit_are_refused_declared_or_not() {
     let hall = Hall::new(plan(vec![small]));
 
     assert_eq!(
-        hall.refused(Method::POST, "/orders", &[("content-length", "11")]).await,
+        hall.refused(Method::POST, "/orders", &[("content-length", "11")])
+            .await,
         Reason::BodyTooLargeDeclared
     );
-    let (mut exchange, _) = hall.ask(Method::POST, "/orders", &[("content-length", "10")]).await;
+    let (mut exchange, _) = hall
+        .ask(Method::POST, "/orders", &[("content-length", "10")])
+        .await;
     exchange.stream_push(10).unwrap();
     assert_eq!(exchange.stream_push(1).unwrap_err().reason, Reason::BodyTooLarge);
 }
@@ -213,7 +261,9 @@ async fn a_limit_refuses_with_its_fields_and_an_observed_one_only_tells() {
         let mut limited = route("orders", "/orders");
         limited.rate_limits = vec![reference("per_address".into(), guard)];
         let mut plan = plan(vec![limited]);
-        plan.admission.limits.push(limit("per_address", KeyPart::ClientAddress, 1));
+        plan.admission
+            .limits
+            .push(limit("per_address", KeyPart::ClientAddress, 1));
         let hall = Hall::new(plan);
 
         assert!(hall.ask(Method::GET, "/orders", &[]).await.1.is_ok());
@@ -243,7 +293,10 @@ async fn a_policy_denies_with_its_reason_and_an_undefined_one_denies_too() {
     let denied = hall.ask(Method::POST, "/orders", &[]).await.1.unwrap_err();
     assert_eq!(denied.reason, Reason::PolicyDenied);
     assert_eq!(denied.detail.unwrap().public.as_deref(), Some("no writes"));
-    assert_eq!(hall.refused(Method::PUT, "/orders", &[]).await, Reason::PolicyUndefined);
+    assert_eq!(
+        hall.refused(Method::PUT, "/orders", &[]).await,
+        Reason::PolicyUndefined
+    );
 }
 
 #[tokio::test]
@@ -285,7 +338,10 @@ async fn a_route_may_answer_or_redirect_by_itself() {
     };
     let mut moved = route("moved", "/old");
     let to = HeaderValue::from_static("https://example.com/new");
-    moved.action = ActionPlan::Redirect { status: StatusCode::PERMANENT_REDIRECT, to };
+    moved.action = ActionPlan::Redirect {
+        status: StatusCode::PERMANENT_REDIRECT,
+        to,
+    };
     let hall = Hall::new(plan(vec![pong, moved]));
 
     assert_eq!(hall.answered(Method::GET, "/ping", &[]).await.body, "pong");
@@ -316,26 +372,52 @@ async fn only_real_preflights_are_answered_before_authentication() {
 
     let answer = hall.answered(Method::OPTIONS, "/orders", &real).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
-    assert_eq!(answer.headers["access-control-allow-origin"], "https://app.example.com");
+    assert_eq!(
+        answer.headers["access-control-allow-origin"],
+        "https://app.example.com"
+    );
 
-    let foreign = [("origin", "https://evil.example"), ("access-control-request-method", "PUT")];
-    assert_eq!(hall.refused(Method::OPTIONS, "/orders", &foreign).await, Reason::CorsRefused);
-    assert_eq!(hall.refused(Method::OPTIONS, "/orders", &real[..1]).await, Reason::MethodNotAllowed);
+    let foreign = [
+        ("origin", "https://evil.example"),
+        ("access-control-request-method", "PUT"),
+    ];
+    assert_eq!(
+        hall.refused(Method::OPTIONS, "/orders", &foreign).await,
+        Reason::CorsRefused
+    );
+    assert_eq!(
+        hall.refused(Method::OPTIONS, "/orders", &real[..1]).await,
+        Reason::MethodNotAllowed
+    );
 }
 
 #[tokio::test]
 async fn the_outgoing_head_is_rewritten_as_configured() {
     let mut rewritten = route("orders", "/api/v1");
-    rewritten.rewrite = RewritePlan { prefix: Some("/orders".to_owned()), host: HostRewrite::Pool };
+    rewritten.rewrite = RewritePlan {
+        prefix: Some("/orders".to_owned()),
+        host: HostRewrite::Pool,
+    };
     rewritten.request_fields = FieldsPlan {
-        set: vec![("x-gateway".parse().unwrap(), HeaderValue::from_static("portcullis"))],
+        set: vec![(
+            "x-gateway".parse().unwrap(),
+            HeaderValue::from_static("portcullis"),
+        )],
         remove: vec!["x-debug".parse().unwrap()],
     };
     let mut plan = plan(vec![rewritten]);
     plan.routing.pools = vec![pool("orders", vec![site("eu-west", "127.0.0.1:3001")])];
     let hall = Hall::new(plan);
-    for (target, expected) in [("/api/v1", "/orders"), ("/api/v1/7", "/orders/7"), ("/api/v1/", "/orders/")] {
-        let fields = [("x-debug", "1"), ("x-portcullis-user", "root"), ("te", "trailers")];
+    for (target, expected) in [
+        ("/api/v1", "/orders"),
+        ("/api/v1/7", "/orders/7"),
+        ("/api/v1/", "/orders/"),
+    ] {
+        let fields = [
+            ("x-debug", "1"),
+            ("x-portcullis-user", "root"),
+            ("te", "trailers"),
+        ];
         let (mut exchange, _) = hall.ask(Method::GET, target, &fields).await;
         let target = exchange.select_endpoint().unwrap();
 
@@ -357,8 +439,14 @@ async fn upgrades_pass_only_where_the_route_says_so() {
     let websocket = [("upgrade", "websocket"), ("connection", "upgrade")];
 
     assert!(hall.ask(Method::GET, "/chat", &websocket).await.1.is_ok());
-    assert_eq!(hall.refused(Method::GET, "/orders", &websocket).await, Reason::UpgradeNotAllowed);
-    assert_eq!(hall.refused(Method::GET, "/chat", &[("upgrade", "h2c")]).await, Reason::UpgradeNotAllowed);
+    assert_eq!(
+        hall.refused(Method::GET, "/orders", &websocket).await,
+        Reason::UpgradeNotAllowed
+    );
+    assert_eq!(
+        hall.refused(Method::GET, "/chat", &[("upgrade", "h2c")]).await,
+        Reason::UpgradeNotAllowed
+    );
 }
 
 #[tokio::test]
@@ -381,7 +469,13 @@ async fn a_rehearsal_tells_every_stage_and_leaves_no_record() {
     exchange.select_endpoint().unwrap();
 
     let stages: Vec<&str> = exchange.steps().iter().map(|step| step.stage.as_str()).collect();
-    for stage in ["normalize", "match_route", "authenticate", "validate_head", "select_endpoint"] {
+    for stage in [
+        "normalize",
+        "match_route",
+        "authenticate",
+        "validate_head",
+        "select_endpoint",
+    ] {
         assert!(stages.contains(&stage), "{stage} is missing in {stages:?}");
     }
     drop(exchange);

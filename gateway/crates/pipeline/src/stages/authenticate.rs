@@ -15,16 +15,27 @@ pub(crate) struct Authenticated {
 }
 
 /// Finds the principal.
-pub(crate) async fn authenticate(context: &mut Context<'_>, routed: Routed) -> Result<Authenticated, Rejection> {
+pub(crate) async fn authenticate(
+    context: &mut Context<'_>,
+    routed: Routed,
+) -> Result<Authenticated, Rejection> {
     let early_fields = charge_early(context, &routed)?;
     let Some(authenticator) = &routed.route.authenticator else {
         let origin = routed.route.plan.origin.clone();
-        context.note(Stage::Authenticate, Some(&origin), || "a public route: anonymous".to_owned());
+        context.note(Stage::Authenticate, Some(&origin), || {
+            "a public route: anonymous".to_owned()
+        });
         context.record.principal = Some("anonymous".to_owned());
-        return Ok(Authenticated { routed, principal: Principal::anonymous(), early_fields });
+        return Ok(Authenticated {
+            routed,
+            principal: Principal::anonymous(),
+            early_fields,
+        });
     };
-    let credentials =
-        Credentials { headers: &routed.canonical.headers, peer: context.connection.peer_identity() };
+    let credentials = Credentials {
+        headers: &routed.canonical.headers,
+        peer: context.connection.peer_identity(),
+    };
     let found = if context.is_offline {
         authenticator.authenticate_offline(credentials, context.now.wall)?
     } else {
@@ -34,9 +45,17 @@ pub(crate) async fn authenticate(context: &mut Context<'_>, routed: Routed) -> R
     context.record.principal = Some(principal.to_string());
     context.record.tenant = principal.attributes.tenant.as_deref().map(str::to_owned);
     context.note(Stage::Authenticate, Some(&found.by), || {
-        format!("{} \"{principal}\" by {}", principal.kind(), principal.proof.as_str())
+        format!(
+            "{} \"{principal}\" by {}",
+            principal.kind(),
+            principal.proof.as_str()
+        )
     });
-    Ok(Authenticated { routed, principal, early_fields })
+    Ok(Authenticated {
+        routed,
+        principal,
+        early_fields,
+    })
 }
 
 fn charge_early(context: &mut Context<'_>, routed: &Routed) -> Result<Option<RateLimitFields>, Rejection> {
@@ -52,7 +71,11 @@ fn charge_early(context: &mut Context<'_>, routed: &Routed) -> Result<Option<Rat
             route: Some(&routed.route.plan.id),
             principal: None,
         },
-        Charge { reason: Reason::RateLimitedEarly, roll: context.roll, now: context.now.mono },
+        Charge {
+            reason: Reason::RateLimitedEarly,
+            roll: context.roll,
+            now: context.now.mono,
+        },
     );
     context.observe(Stage::Authenticate, outcome.observed);
     outcome.verdict?;

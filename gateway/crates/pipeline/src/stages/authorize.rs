@@ -7,8 +7,8 @@ use portcullis_routing::residency::AllowedRegions;
 use super::validate_body::JudgedBody;
 use super::validate_head::{Checked, effective_max};
 use crate::admitted::{Admitted, Earned};
-use crate::body::{BodyState, HeldBody};
 use crate::boards::HeldShare;
+use crate::body::{BodyState, HeldBody};
 use crate::context::Context;
 use crate::snapshot::Snapshot;
 
@@ -68,13 +68,24 @@ fn ask(
             operation: checked.operation.as_ref().map(|found| found.operation.id()),
             residency: &residency,
         },
-        gateway: GatewayFacts { region: snapshot.routing.local(), revision: &snapshot.revision },
+        gateway: GatewayFacts {
+            region: snapshot.routing.local(),
+            revision: &snapshot.revision,
+        },
         body,
     };
     let outcome = policy::authorize(&routed.route.authorize, &input, context.roll);
-    for rule in outcome.trace.iter().filter(|rule| rule.mode == Mode::Enforce && rule.allowed) {
+    for rule in outcome
+        .trace
+        .iter()
+        .filter(|rule| rule.mode == Mode::Enforce && rule.allowed)
+    {
         context.note(Stage::Authorize, Some(&rule.origin), || {
-            format!("{} allows {}", rule.name, rule.text.as_deref().unwrap_or_default())
+            format!(
+                "{} allows {}",
+                rule.name,
+                rule.text.as_deref().unwrap_or_default()
+            )
         });
     }
     context.observe(Stage::Authorize, outcome.observed);
@@ -85,18 +96,27 @@ fn ask(
 }
 
 /// How the body goes on: released when it was judged already, held under a contract, streamed otherwise.
-fn body_state(context: &Context<'_>, checked: &Checked, body: Option<JudgedBody>) -> Result<BodyState, Rejection> {
+fn body_state(
+    context: &Context<'_>,
+    checked: &Checked,
+    body: Option<JudgedBody>,
+) -> Result<BodyState, Rejection> {
     if let Some(body) = body {
         return Ok(BodyState::Released(body.bytes));
     }
     let max = effective_max(&checked.limited);
     let routed = &checked.limited.authenticated.routed;
-    let held = checked.operation.as_ref().filter(|found| found.judges_body && routed.canonical.has_body);
+    let held = checked
+        .operation
+        .as_ref()
+        .filter(|found| found.judges_body && routed.canonical.has_body);
     let (Some(found), Some(contract), Some(max)) = (held, routed.route.contract.as_ref(), max) else {
         return Ok(BodyState::Stream { max, seen: 0 });
     };
     let Some(gate) = found.operation.body_gate(&routed.canonical.head(), max) else {
-        return Err(Rejection::new(Reason::Internal).with_private("an operation that judges bodies has no gate"));
+        return Err(
+            Rejection::new(Reason::Internal).with_private("an operation that judges bodies has no gate")
+        );
     };
     let ceiling = context.snapshot.plan.held_bodies;
     Ok(BodyState::Held(Box::new(HeldBody {
@@ -120,7 +140,9 @@ fn jurisdictions(snapshot: &Snapshot, allowed: Option<&AllowedRegions>) -> Vec<J
             .routing
             .jurisdictions
             .iter()
-            .filter(|(_, regions)| !regions.is_empty() && regions.iter().all(|region| allowed.contains(region)))
+            .filter(|(_, regions)| {
+                !regions.is_empty() && regions.iter().all(|region| allowed.contains(region))
+            })
             .map(|(id, _)| id.clone())
             .collect(),
     }

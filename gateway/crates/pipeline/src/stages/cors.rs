@@ -2,8 +2,8 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use portcullis_model::{Reason, Rejection};
@@ -13,7 +13,13 @@ use crate::answer::LocalAnswer;
 use crate::plan::CorsPlan;
 
 /// Fields a script may always send (the CORS-safelisted request-headers).
-const SAFELISTED: [&str; 5] = ["accept", "accept-language", "content-language", "content-type", "range"];
+const SAFELISTED: [&str; 5] = [
+    "accept",
+    "accept-language",
+    "content-language",
+    "content-type",
+    "range",
+];
 
 /// The method a real preflight asks about: `OPTIONS` with `Origin` and `Access-Control-Request-Method`, no body.
 pub(crate) fn preflight_method(canonical: &Canonical) -> Option<Method> {
@@ -21,18 +27,32 @@ pub(crate) fn preflight_method(canonical: &Canonical) -> Option<Method> {
         return None;
     }
     canonical.head().single_header(ORIGIN.as_str())?;
-    canonical.head().single_header(ACCESS_CONTROL_REQUEST_METHOD.as_str())?.parse().ok()
+    canonical
+        .head()
+        .single_header(ACCESS_CONTROL_REQUEST_METHOD.as_str())?
+        .parse()
+        .ok()
 }
 
 /// The answer to a preflight, or a refusal that tells a developer what to look at.
-pub(crate) fn answer_preflight(cors: &CorsPlan, canonical: &Canonical, method: &Method) -> Result<LocalAnswer, Rejection> {
-    let refused = |what: &str| Rejection::new(Reason::CorsRefused).with_public(what).decided_by(&cors.origin);
-    let allow_origin = allowed_origin(cors, &canonical.headers).ok_or_else(|| refused("the origin is not allowed"))?;
+pub(crate) fn answer_preflight(
+    cors: &CorsPlan,
+    canonical: &Canonical,
+    method: &Method,
+) -> Result<LocalAnswer, Rejection> {
+    let refused = |what: &str| {
+        Rejection::new(Reason::CorsRefused)
+            .with_public(what)
+            .decided_by(&cors.origin)
+    };
+    let allow_origin =
+        allowed_origin(cors, &canonical.headers).ok_or_else(|| refused("the origin is not allowed"))?;
     let is_safelisted = matches!(*method, Method::GET | Method::HEAD | Method::POST);
     if !is_safelisted && !cors.methods.contains(method) {
         return Err(refused("the method is not allowed"));
     }
-    let names = requested_headers(&canonical.headers).ok_or_else(|| refused("the requested fields are malformed"))?;
+    let names =
+        requested_headers(&canonical.headers).ok_or_else(|| refused("the requested fields are malformed"))?;
     let is_allowed = |name: &HeaderName| SAFELISTED.contains(&name.as_str()) || cors.headers.contains(name);
     if !names.iter().all(is_allowed) {
         return Err(refused("a requested field is not allowed"));
@@ -49,12 +69,20 @@ pub(crate) fn answer_preflight(cors: &CorsPlan, canonical: &Canonical, method: &
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from(cors.max_age.as_secs()));
     let vary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
     headers.insert(VARY, HeaderValue::from_static(vary));
-    Ok(LocalAnswer { status: StatusCode::NO_CONTENT, headers, body: bytes::Bytes::new() })
+    Ok(LocalAnswer {
+        status: StatusCode::NO_CONTENT,
+        headers,
+        body: bytes::Bytes::new(),
+    })
 }
 
 /// Writes the fields of an answer to a cross-origin request; an endpoint's own are replaced.
 pub(crate) fn answer_fields(cors: &CorsPlan, request: &HeaderMap, answer: &mut HeaderMap) {
-    for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_EXPOSE_HEADERS] {
+    for name in [
+        ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+    ] {
         answer.remove(name);
     }
     answer.append(VARY, HeaderValue::from_static("Origin"));
@@ -74,13 +102,22 @@ fn allowed_origin(cors: &CorsPlan, request: &HeaderMap) -> Option<HeaderValue> {
     if cors.origins.iter().any(|one| one == "*") {
         return Some(HeaderValue::from_static("*"));
     }
-    cors.origins.iter().any(|one| one.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+    cors.origins
+        .iter()
+        .any(|one| one.as_bytes() == origin.as_bytes())
+        .then(|| origin.clone())
 }
 
 fn requested_headers(request: &HeaderMap) -> Option<Vec<HeaderName>> {
     let mut names = Vec::new();
     for value in request.get_all(ACCESS_CONTROL_REQUEST_HEADERS) {
-        for token in value.to_str().ok()?.split(',').map(str::trim).filter(|token| !token.is_empty()) {
+        for token in value
+            .to_str()
+            .ok()?
+            .split(',')
+            .map(str::trim)
+            .filter(|token| !token.is_empty())
+        {
             names.push(token.parse().ok()?);
         }
     }

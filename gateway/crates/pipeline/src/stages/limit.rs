@@ -14,13 +14,21 @@ pub(crate) struct Limited {
 }
 
 /// Charges the route's limits that need a principal, all or none.
-pub(crate) fn limit(context: &mut Context<'_>, mut authenticated: Authenticated) -> Result<Limited, Rejection> {
+pub(crate) fn limit(
+    context: &mut Context<'_>,
+    mut authenticated: Authenticated,
+) -> Result<Limited, Rejection> {
     let early_fields = authenticated.early_fields.take();
     let routed = &authenticated.routed;
     if routed.route.limits.is_empty() {
         let count = routed.route.early_limits.len();
-        context.note(Stage::Limit, None, || format!("{count} limits, all charged before authenticate"));
-        return Ok(Limited { authenticated, fields: early_fields });
+        context.note(Stage::Limit, None, || {
+            format!("{count} limits, all charged before authenticate")
+        });
+        return Ok(Limited {
+            authenticated,
+            fields: early_fields,
+        });
     }
     let outcome = limit::check(
         &context.boards.limits,
@@ -31,14 +39,21 @@ pub(crate) fn limit(context: &mut Context<'_>, mut authenticated: Authenticated)
             route: Some(&routed.route.plan.id),
             principal: Some(&authenticated.principal),
         },
-        Charge { reason: Reason::RateLimited, roll: context.roll, now: context.now.mono },
+        Charge {
+            reason: Reason::RateLimited,
+            roll: context.roll,
+            now: context.now.mono,
+        },
     );
     context.observe(Stage::Limit, outcome.observed);
     outcome.verdict?;
     let count = routed.route.limits.len();
     context.note(Stage::Limit, None, || format!("within {count} limits"));
     let fields = merge(early_fields, outcome.fields);
-    Ok(Limited { authenticated, fields })
+    Ok(Limited {
+        authenticated,
+        fields,
+    })
 }
 
 /// The fields of both points as one list each.

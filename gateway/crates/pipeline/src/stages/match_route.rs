@@ -42,13 +42,17 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
         let route = Arc::clone(found.value);
         note_route(context, &route);
         let answer = cors::answer_preflight(cors, &canonical, &method)?;
-        context.note_as("answered", Stage::MatchRoute, Some(&cors.origin), || "a CORS preflight".to_owned());
+        context.note_as("answered", Stage::MatchRoute, Some(&cors.origin), || {
+            "a CORS preflight".to_owned()
+        });
         return Ok(Matched::Preflight(answer));
     }
     let found = match listener.routes.find(&canonical.head()) {
         Ok(found) => found,
         Err(NoRoute::NotFound) => return Err(Rejection::new(Reason::RouteNotFound)),
-        Err(NoRoute::MethodNotAllowed(methods)) => return Err(method_not_allowed(Reason::MethodNotAllowed, &methods)),
+        Err(NoRoute::MethodNotAllowed(methods)) => {
+            return Err(method_not_allowed(Reason::MethodNotAllowed, &methods));
+        }
     };
     let route = Arc::clone(found.value);
     let prefix_len = found.matched_prefix_len;
@@ -57,8 +61,15 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
     if canonical.wants_other_upgrade || (canonical.wants_websocket && !route.plan.websocket) {
         return Err(Rejection::new(Reason::UpgradeNotAllowed).decided_by(&route.plan.origin));
     }
-    context.note(Stage::MatchRoute, Some(&route.plan.matches.origin), || format!("route \"{}\"", route.plan.id));
-    Ok(Matched::Route(Routed { canonical, route, params, prefix_len }))
+    context.note(Stage::MatchRoute, Some(&route.plan.matches.origin), || {
+        format!("route \"{}\"", route.plan.id)
+    });
+    Ok(Matched::Route(Routed {
+        canonical,
+        route,
+        params,
+        prefix_len,
+    }))
 }
 
 fn note_route(context: &mut Context<'_>, route: &RouteBundle) {

@@ -54,7 +54,11 @@ pub(crate) async fn admit(context: &mut Context<'_>, raw: RawHead<'_>) -> Result
 }
 
 /// The rest for a route whose policy reads the body: `validate_body` runs before `authorize`.
-pub(crate) fn admit_with_body(context: &mut Context<'_>, checked: Checked, body: &[u8]) -> Result<Outcome, Rejection> {
+pub(crate) fn admit_with_body(
+    context: &mut Context<'_>,
+    checked: Checked,
+    body: &[u8],
+) -> Result<Outcome, Rejection> {
     let (checked, body) = validate_body::validate_body(context, checked, body)?;
     let admitted = authorize::authorize(context, checked, Some(body))?;
     Ok(conclude(admitted))
@@ -62,10 +66,19 @@ pub(crate) fn admit_with_body(context: &mut Context<'_>, checked: Checked, body:
 
 /// An admitted request is forwarded, or answered by its route.
 fn conclude(admitted: Admitted) -> Outcome {
-    let Action::Answer { status, headers, body } = &admitted.route.action else {
+    let Action::Answer {
+        status,
+        headers,
+        body,
+    } = &admitted.route.action
+    else {
         return Outcome::Forward(Box::new(admitted));
     };
-    let mut answer = LocalAnswer { status: *status, headers: headers.clone(), body: body.clone() };
+    let mut answer = LocalAnswer {
+        status: *status,
+        headers: headers.clone(),
+        body: body.clone(),
+    };
     observe::local_fields(&admitted, &mut answer.headers);
     Outcome::Answer(answer)
 }

@@ -54,10 +54,22 @@ pub(crate) fn prepare_upstream(
         None => peer.to_string(),
     };
     insert(&mut headers, HeaderName::from_static("x-forwarded-for"), &chain)?;
-    insert(&mut headers, HeaderName::from_static("x-forwarded-proto"), canonical.scheme.as_str())?;
-    insert(&mut headers, HeaderName::from_static("x-forwarded-host"), &canonical.host)?;
+    insert(
+        &mut headers,
+        HeaderName::from_static("x-forwarded-proto"),
+        canonical.scheme.as_str(),
+    )?;
+    insert(
+        &mut headers,
+        HeaderName::from_static("x-forwarded-host"),
+        &canonical.host,
+    )?;
     insert(&mut headers, REQUEST_ID, request_id)?;
-    insert(&mut headers, HeaderName::from_static(TRACEPARENT), &trace.traceparent())?;
+    insert(
+        &mut headers,
+        HeaderName::from_static(TRACEPARENT),
+        &trace.traceparent(),
+    )?;
     if !trace.is_continued {
         headers.remove("tracestate");
     }
@@ -83,8 +95,16 @@ fn path_and_query(admitted: &Admitted) -> String {
         None => canonical.path.clone(),
         Some(prefix) => {
             let rest = canonical.path.get(admitted.prefix_len..).unwrap_or_default();
-            let joined = format!("{}/{}", prefix.trim_end_matches('/'), rest.trim_start_matches('/'));
-            if rest.is_empty() && joined.len() > 1 { joined.trim_end_matches('/').to_owned() } else { joined }
+            let joined = format!(
+                "{}/{}",
+                prefix.trim_end_matches('/'),
+                rest.trim_start_matches('/')
+            );
+            if rest.is_empty() && joined.len() > 1 {
+                joined.trim_end_matches('/').to_owned()
+            } else {
+                joined
+            }
         }
     };
     if text.is_empty() {

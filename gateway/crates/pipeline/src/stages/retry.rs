@@ -4,13 +4,15 @@ use std::time::Instant;
 
 use http::{HeaderMap, Method, StatusCode};
 use portcullis_model::{EndpointId, Reason};
-use portcullis_routing::attempt::{Attempt, AttemptRequest, Failure, Next, Outcome, Reach, TransportKind, next_attempt};
-use portcullis_routing::pool::{Permit, Pool, Selection};
 use portcullis_routing::Boards;
+use portcullis_routing::attempt::{
+    Attempt, AttemptRequest, Failure, Next, Outcome, Reach, TransportKind, next_attempt,
+};
+use portcullis_routing::pool::{Permit, Pool, Selection};
 
 use crate::admitted::Admitted;
 use crate::record::AttemptRecord;
-use crate::snapshot::{Action, Snapshot};
+use crate::snapshot::Action;
 
 /// Every attempt of one request.
 #[derive(Default)]
@@ -42,9 +44,13 @@ impl Attempts {
     }
 
     /// An attempt begins.
-    pub(crate) fn started(&mut self, selection: Selection, _snapshot: &Snapshot) {
+    pub(crate) fn started(&mut self, selection: Selection) {
         let Selection { endpoint, permit, .. } = selection;
-        self.current = Some(Current { endpoint, permit, is_answered: false });
+        self.current = Some(Current {
+            endpoint,
+            permit,
+            is_answered: false,
+        });
     }
 
     /// The attempt ended without an answer. `Ok`: there may be another one.
@@ -134,7 +140,10 @@ impl Attempts {
             endpoint: attempt.endpoint.clone(),
             outcome: attempt.failure.outcome.as_str(),
         });
-        let answered = self.answered.iter().map(|(endpoint, outcome)| AttemptRecord { endpoint: endpoint.clone(), outcome });
+        let answered = self.answered.iter().map(|(endpoint, outcome)| AttemptRecord {
+            endpoint: endpoint.clone(),
+            outcome,
+        });
         failed.chain(answered).collect()
     }
 
@@ -146,7 +155,10 @@ impl Attempts {
         failure: &Failure,
         (is_replayable, now): (bool, Instant),
     ) -> Next {
-        self.tried.push(Attempt { endpoint, failure: *failure });
+        self.tried.push(Attempt {
+            endpoint,
+            failure: *failure,
+        });
         let Some(pool) = pool_of(admitted) else {
             return Next::GiveUp(Reason::Internal);
         };
@@ -156,7 +168,14 @@ impl Attempts {
             allowed: &admitted.allowed,
             tried: &self.tried,
         };
-        next_attempt(&admitted.route.plan.retry, &boards.budgets, pool, &request, failure, now)
+        next_attempt(
+            &admitted.route.plan.retry,
+            &boards.budgets,
+            pool,
+            &request,
+            failure,
+            now,
+        )
     }
 }
 

@@ -10,7 +10,7 @@ use portcullis_routing::pool::{SelectQuery, Selection};
 
 use super::retry::Attempts;
 use crate::admitted::Admitted;
-use crate::snapshot::{Action, Snapshot};
+use crate::snapshot::Action;
 
 /// Where an attempt goes, and how.
 #[derive(Debug)]
@@ -62,7 +62,6 @@ pub(crate) struct Draw {
 /// Picks an endpoint and takes a place in flight.
 pub(crate) fn select_endpoint(
     admitted: &Admitted,
-    snapshot: &Snapshot,
     attempts: &mut Attempts,
     draw: Draw,
 ) -> Result<Target, Rejection> {
@@ -75,7 +74,9 @@ pub(crate) fn select_endpoint(
             tried: attempts.tried(),
             reach: attempts.reach(),
             // Every attempt draws anew, from the same seed.
-            roll: draw.roll.rotate_left(17 * (1 + attempts.tried().len() as u32 % 3)),
+            roll: draw
+                .roll
+                .rotate_left(17 * (1 + attempts.tried().len() as u32 % 3)),
             now: draw.now,
             assume_healthy: draw.assume_healthy,
         })
@@ -93,7 +94,7 @@ pub(crate) fn select_endpoint(
         origin: pool.plan().origin.clone(),
         passed_over: selection.why.iter().map(ToString::to_string).collect(),
     };
-    attempts.started(selection, snapshot);
+    attempts.started(selection);
     Ok(target)
 }
 

@@ -14,7 +14,9 @@ pub(crate) struct Unshed {
 /// Charges the listener's limits, all or none.
 pub(crate) fn shed(context: &mut Context<'_>, canonical: Canonical) -> Result<Unshed, Rejection> {
     let Some(listener) = context.snapshot.listener(&context.connection.listener) else {
-        return Err(Rejection::new(Reason::Internal).with_private("the listener is not part of the configuration"));
+        return Err(
+            Rejection::new(Reason::Internal).with_private("the listener is not part of the configuration")
+        );
     };
     if listener.rate_limits.is_empty() {
         return Ok(Unshed { canonical });
@@ -28,7 +30,11 @@ pub(crate) fn shed(context: &mut Context<'_>, canonical: Canonical) -> Result<Un
             route: None,
             principal: None,
         },
-        Charge { reason: Reason::ListenerRateLimited, roll: context.roll, now: context.now.mono },
+        Charge {
+            reason: Reason::ListenerRateLimited,
+            roll: context.roll,
+            now: context.now.mono,
+        },
     );
     context.observe(Stage::Shed, outcome.observed);
     outcome.verdict?;

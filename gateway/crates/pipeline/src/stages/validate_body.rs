@@ -26,7 +26,9 @@ pub(crate) fn validate_body(
     let contract = routed.route.contract.as_ref();
     let gated = checked.operation.as_ref().filter(|found| found.judges_body);
     let gate = gated.and_then(|found| {
-        let gate = found.operation.body_gate(&routed.canonical.head(), checked.body_max())?;
+        let gate = found
+            .operation
+            .body_gate(&routed.canonical.head(), checked.body_max())?;
         Some((found.mode, gate))
     });
     let (Some((mode, mut gate)), Some(contract)) = (gate, contract) else {
@@ -36,8 +38,16 @@ pub(crate) fn validate_body(
     let verdict = gate.push(body).and_then(|()| gate.finish());
     match verdict {
         Ok(held) => {
-            context.note(Stage::ValidateBody, Some(&contract.origin), || format!("{} bytes fit", body.len()));
-            Ok((checked, JudgedBody { bytes: held.bytes, json: held.json }))
+            context.note(Stage::ValidateBody, Some(&contract.origin), || {
+                format!("{} bytes fit", body.len())
+            });
+            Ok((
+                checked,
+                JudgedBody {
+                    bytes: held.bytes,
+                    json: held.json,
+                },
+            ))
         }
         Err(rejection) if mode == Mode::Observe => {
             let one = observed(contract.id.as_str(), &contract.origin, &rejection);
@@ -54,7 +64,13 @@ fn parse(headers: &http::HeaderMap, body: &[u8]) -> Result<Option<Value>, Reject
     let is_json = headers
         .get(http::header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+        .map(|text| {
+            text.split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase()
+        })
         .is_some_and(|media| media == "application/json" || media.ends_with("+json"));
     if !is_json {
         return Ok(None);
@@ -64,7 +80,10 @@ fn parse(headers: &http::HeaderMap, body: &[u8]) -> Result<Option<Value>, Reject
 
 /// What a contract in observe mode would have refused.
 pub(crate) fn observed(contract: &str, origin: &Origin, rejection: &Rejection) -> Observed {
-    let violation = rejection.detail.as_deref().and_then(|detail| detail.violations.first());
+    let violation = rejection
+        .detail
+        .as_deref()
+        .and_then(|detail| detail.violations.first());
     Observed {
         guard: format!("contract:{contract}"),
         origin: origin.clone(),

@@ -42,7 +42,14 @@ impl Checked {
 
     /// The most that may be read for a policy.
     pub(crate) fn body_max(&self) -> u64 {
-        self.limited.authenticated.routed.route.plan.body_max.unwrap_or(REPLAYABLE_BODY).min(REPLAYABLE_BODY)
+        self.limited
+            .authenticated
+            .routed
+            .route
+            .plan
+            .body_max
+            .unwrap_or(REPLAYABLE_BODY)
+            .min(REPLAYABLE_BODY)
     }
 }
 
@@ -51,42 +58,69 @@ pub(crate) fn validate_head(context: &mut Context<'_>, limited: Limited) -> Resu
     let routed = &limited.authenticated.routed;
     refuse_declared_size(&limited)?;
     let Some(contract) = &routed.route.contract else {
-        return Ok(Checked { limited, operation: None });
+        return Ok(Checked {
+            limited,
+            operation: None,
+        });
     };
     let mode = contract.guard.mode_for(context.roll);
     if mode == Mode::Off {
-        return Ok(Checked { limited, operation: None });
+        return Ok(Checked {
+            limited,
+            operation: None,
+        });
     }
     let verdict = check(contract, &limited);
     match verdict {
         Ok(found) => {
             let operation = found.map(|(operation, need)| {
                 context.record.operation = Some(operation.id().to_owned());
-                CheckedOperation { operation, mode, judges_body: need == BodyNeed::Gate }
+                CheckedOperation {
+                    operation,
+                    mode,
+                    judges_body: need == BodyNeed::Gate,
+                }
             });
             context.note(Stage::ValidateHead, Some(&contract.origin), || match &operation {
-                Some(found) => format!("operation {} of contract \"{}\"", found.operation.id(), contract.id),
-                None => format!("contract \"{}\" does not know the operation and allows it", contract.id),
+                Some(found) => format!(
+                    "operation {} of contract \"{}\"",
+                    found.operation.id(),
+                    contract.id
+                ),
+                None => format!(
+                    "contract \"{}\" does not know the operation and allows it",
+                    contract.id
+                ),
             });
             Ok(Checked { limited, operation })
         }
         Err(rejection) if mode == Mode::Observe => {
             let one = observed(contract.id.as_str(), &contract.origin, &rejection);
             context.observe(Stage::ValidateHead, vec![one]);
-            Ok(Checked { limited, operation: None })
+            Ok(Checked {
+                limited,
+                operation: None,
+            })
         }
         Err(rejection) => Err(rejection.decided_by(&contract.origin)),
     }
 }
 
-fn check(contract: &ContractBundle, limited: &Limited) -> Result<Option<(Arc<Operation>, BodyNeed)>, Rejection> {
+fn check(
+    contract: &ContractBundle,
+    limited: &Limited,
+) -> Result<Option<(Arc<Operation>, BodyNeed)>, Rejection> {
     let canonical = &limited.authenticated.routed.canonical;
     match contract.contract.operation(&canonical.method, &canonical.path) {
         Lookup::Found(found) => {
-            let need = found.operation.validate_head(&canonical.head(), &found.params, canonical.has_body)?;
+            let need = found
+                .operation
+                .validate_head(&canonical.head(), &found.params, canonical.has_body)?;
             Ok(Some((Arc::clone(found.operation), need)))
         }
-        Lookup::MethodNotAllowed(_) | Lookup::Unknown if contract.unknown_operations == UnknownOperations::Allow => {
+        Lookup::MethodNotAllowed(_) | Lookup::Unknown
+            if contract.unknown_operations == UnknownOperations::Allow =>
+        {
             Ok(None)
         }
         Lookup::MethodNotAllowed(methods) => Err(method_not_allowed(Reason::OperationMethod, &methods)),
@@ -116,6 +150,13 @@ fn refuse_declared_size(limited: &Limited) -> Result<(), Rejection> {
 /// The route's limit: its own, or 1 MiB with a contract, or none.
 pub(crate) fn effective_max(limited: &Limited) -> Option<u64> {
     let route = &limited.authenticated.routed.route;
-    let own = route.plan.body_max.or_else(|| route.contract.as_ref().map(|_| DEFAULT_CONTRACT_BODY));
-    if route.reads_body { Some(own.unwrap_or(REPLAYABLE_BODY).min(REPLAYABLE_BODY)) } else { own }
+    let own = route
+        .plan
+        .body_max
+        .or_else(|| route.contract.as_ref().map(|_| DEFAULT_CONTRACT_BODY));
+    if route.reads_body {
+        Some(own.unwrap_or(REPLAYABLE_BODY).min(REPLAYABLE_BODY))
+    } else {
+        own
+    }
 }

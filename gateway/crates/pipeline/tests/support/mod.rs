@@ -12,18 +12,18 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use portcullis_admission::limit::LimitTable;
 use portcullis_admission::plan::{
-    AdmissionPlan, AuthorizePlan, ContractPlan, GuardRef, KeyPart, LimitPlan, PolicyPlan, PolicySource, RegoModule,
-    RulePlan, UnknownOperations,
+    AdmissionPlan, AuthorizePlan, ContractPlan, GuardRef, KeyPart, LimitPlan, PolicyPlan, PolicySource,
+    RegoModule, RulePlan, UnknownOperations,
 };
 use portcullis_identity::KeyFetch;
 use portcullis_model::{Guard, ListenerId, Origin, PoolId, Reason, RegionId, Rejection, RouteId};
 use portcullis_pipeline::plan::{
-    ActionPlan, Class, ConnectionLimits, FieldsPlan, GatewayPlan, ListenerPlan, ListenerRole, RewritePlan, RoutePlan,
-    RouteTimeouts,
+    ActionPlan, Class, ConnectionLimits, FieldsPlan, GatewayPlan, ListenerPlan, ListenerRole, RewritePlan,
+    RoutePlan, RouteTimeouts,
 };
 use portcullis_pipeline::{
-    Admission, Boards, ConnectionFacts, DecisionRecord, Exchange, Gateway, HeldBodies, LocalAnswer, Now, RawHead,
-    RecordSink, SnapshotStore, compile,
+    Admission, Boards, ConnectionFacts, DecisionRecord, Exchange, Gateway, HeldBodies, LocalAnswer, Now,
+    RawHead, RecordSink, SnapshotStore, compile,
 };
 use portcullis_routing::plan::{
     EndpointAddress, EndpointPlan, HealthPlan, MatchPlan, PathPattern, PoolLimits, PoolPlan, Protocol,
@@ -56,7 +56,10 @@ pub struct Hall {
 }
 
 pub fn now() -> Now {
-    Now { wall: SystemTime::now(), mono: Instant::now() }
+    Now {
+        wall: SystemTime::now(),
+        mono: Instant::now(),
+    }
 }
 
 pub fn boards() -> Boards {
@@ -78,7 +81,10 @@ impl Hall {
         let records = Arc::new(Kept::default());
         let store = Arc::new(SnapshotStore::new(snapshot));
         let gateway = Gateway::new(store, Arc::new(boards), Arc::clone(&records) as _, now, || 7);
-        Self { gateway: Arc::new(gateway), records }
+        Self {
+            gateway: Arc::new(gateway),
+            records,
+        }
     }
 
     pub fn begin(&self) -> Exchange {
@@ -91,7 +97,12 @@ impl Hall {
     }
 
     /// Sends a head through all guards.
-    pub async fn ask(&self, method: Method, target: &str, fields: &[(&str, &str)]) -> (Exchange, Result<Admission, Rejection>) {
+    pub async fn ask(
+        &self,
+        method: Method,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> (Exchange, Result<Admission, Rejection>) {
         let mut exchange = self.begin();
         let headers = headers(fields);
         let has_body = headers.contains_key("content-length");
@@ -124,7 +135,10 @@ pub fn headers(fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("api.example.com"));
     for (name, value) in fields {
-        headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+        headers.append(
+            HeaderName::try_from(*name).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
     }
     headers
 }
@@ -135,7 +149,12 @@ pub fn origin(path: &str) -> Origin {
 
 pub fn prefix(path: &str) -> PathPattern {
     let segments = path.split('/').filter(|part| !part.is_empty());
-    PathPattern::Segments { segments: segments.map(|part| SegmentPattern::Literal(part.to_owned())).collect(), prefix: true }
+    PathPattern::Segments {
+        segments: segments
+            .map(|part| SegmentPattern::Literal(part.to_owned()))
+            .collect(),
+        prefix: true,
+    }
 }
 
 pub fn route(name: &str, path: &str) -> RoutePlan {
@@ -197,7 +216,11 @@ pub fn pool(name: &str, sites: Vec<SitePlan>) -> PoolPlan {
 }
 
 pub fn plan(routes: Vec<RoutePlan>) -> GatewayPlan {
-    let regions = [("eu-west", vec!["eu-central", "us-east"]), ("eu-central", vec![]), ("us-east", vec![])];
+    let regions = [
+        ("eu-west", vec!["eu-central", "us-east"]),
+        ("eu-central", vec![]),
+        ("us-east", vec![]),
+    ];
     GatewayPlan {
         identity: portcullis_identity::plan::IdentityPlan::default(),
         admission: AdmissionPlan::default(),
@@ -207,14 +230,29 @@ pub fn plan(routes: Vec<RoutePlan>) -> GatewayPlan {
                 .into_iter()
                 .map(|(name, failover)| {
                     let failover = failover.into_iter().map(RegionId::from).collect();
-                    (RegionId::from(name), RegionPlan { origin: origin("regions"), failover })
+                    (
+                        RegionId::from(name),
+                        RegionPlan {
+                            origin: origin("regions"),
+                            failover,
+                        },
+                    )
                 })
                 .collect(),
             jurisdictions: BTreeMap::from([
-                ("EU".into(), vec![RegionId::from("eu-west"), RegionId::from("eu-central")]),
+                (
+                    "EU".into(),
+                    vec![RegionId::from("eu-west"), RegionId::from("eu-central")],
+                ),
                 ("US".into(), vec![RegionId::from("us-east")]),
             ]),
-            pools: vec![pool("orders", vec![site("eu-west", "127.0.0.1:3001"), site("us-east", "127.0.0.1:3003")])],
+            pools: vec![pool(
+                "orders",
+                vec![
+                    site("eu-west", "127.0.0.1:3001"),
+                    site("us-east", "127.0.0.1:3003"),
+                ],
+            )],
         },
         listeners: vec![ListenerPlan {
             id: ListenerId::from("public"),
@@ -243,7 +281,11 @@ pub fn limit(name: &str, key: KeyPart, count: u32) -> LimitPlan {
 }
 
 pub fn reference<Id>(id: Id, guard: Option<Guard>) -> GuardRef<Id> {
-    GuardRef { id, origin: origin("reference"), guard }
+    GuardRef {
+        id,
+        origin: origin("reference"),
+        guard,
+    }
 }
 
 pub fn policy(name: &str, rego: &str, reads_body: bool) -> PolicyPlan {
@@ -251,7 +293,10 @@ pub fn policy(name: &str, rego: &str, reads_body: bool) -> PolicyPlan {
         id: name.into(),
         origin: origin(&format!("policies.{name}")),
         source: PolicySource::Rego {
-            modules: vec![RegoModule { file: "test.rego".into(), text: rego.into() }],
+            modules: vec![RegoModule {
+                file: "test.rego".into(),
+                text: rego.into(),
+            }],
             data: Arc::new(serde_json::json!({})),
         },
         decision: "data.test.decision".into(),
@@ -263,7 +308,12 @@ pub fn policy(name: &str, rego: &str, reads_body: bool) -> PolicyPlan {
 }
 
 pub fn ask_policy(name: &str, guard: Option<Guard>) -> AuthorizePlan {
-    AuthorizePlan { origin: origin("authorize"), rule: RulePlan::Policy(name.into()), methods: Vec::new(), guard }
+    AuthorizePlan {
+        origin: origin("authorize"),
+        rule: RulePlan::Policy(name.into()),
+        methods: Vec::new(),
+        guard,
+    }
 }
 
 pub fn contract(name: &str, document: serde_json::Value) -> ContractPlan {

@@ -13,7 +13,7 @@ const MAX_HOST: usize = 253;
 ///
 /// # Errors
 /// Returns a reason when the host is missing, repeated, contradictory or not a host.
-pub fn canonical_host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Reason> {
+pub(super) fn canonical_host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Reason> {
     let mut fields = headers.get_all(HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
@@ -29,7 +29,11 @@ pub fn canonical_host(authority: Option<&str>, headers: &HeaderMap) -> Result<St
         (Some(one), None) | (None, Some(one)) => parse(one).map(|(host, _)| host),
         (Some(one), Some(other)) => {
             let one = parse(one)?;
-            if one == parse(other)? { Ok(one.0) } else { Err(Reason::HostAmbiguous) }
+            if one == parse(other)? {
+                Ok(one.0)
+            } else {
+                Err(Reason::HostAmbiguous)
+            }
         }
     }
 }
@@ -52,7 +56,8 @@ pub(crate) fn parse(text: &str) -> Result<(String, Option<u16>), Reason> {
     }
     // A last label of digits is an address or nothing: `0x7f.1` and `127.1` mean different things to different parsers.
     let last = name.rsplit('.').next().unwrap_or_default();
-    let looks_numeric = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
+    let looks_numeric =
+        last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
     if looks_numeric && name.parse::<Ipv4Addr>().is_err() {
         return Err(Reason::HostInvalid);
     }
@@ -76,7 +81,9 @@ fn is_label(label: &str) -> bool {
         && label.len() <= 63
         && !label.starts_with('-')
         && !label.ends_with('-')
-        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        && label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 #[cfg(test)]
@@ -104,9 +111,18 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        assert_eq!(host(Some("a.example"), &["b.example"]), Err(Reason::HostAmbiguous));
-        assert_eq!(host(None, &["a.example", "a.example"]), Err(Reason::HostAmbiguous));
-        assert_eq!(host(Some("a.example:1"), &["a.example:2"]), Err(Reason::HostAmbiguous));
+        assert_eq!(
+            host(Some("a.example"), &["b.example"]),
+            Err(Reason::HostAmbiguous)
+        );
+        assert_eq!(
+            host(None, &["a.example", "a.example"]),
+            Err(Reason::HostAmbiguous)
+        );
+        assert_eq!(
+            host(Some("a.example:1"), &["a.example:2"]),
+            Err(Reason::HostAmbiguous)
+        );
         assert_eq!(host(None, &[]), Err(Reason::HostMissing));
         assert_eq!(host(None, &[""]), Err(Reason::HostMissing));
     }
@@ -114,8 +130,21 @@ mod tests {
     #[test]
     fn what_is_not_a_host_is_refused() {
         for text in [
-            "user@a.example", "a.example/x", "a b", "a..b", "-a.example", "a.example:99999", "a.example:+1",
-            "a.example:1:2", "[::1", "[::1]x", "[zz]", "1.2.3", "0x7f.0x1", "a.example,b.example", "%61.example",
+            "user@a.example",
+            "a.example/x",
+            "a b",
+            "a..b",
+            "-a.example",
+            "a.example:99999",
+            "a.example:+1",
+            "a.example:1:2",
+            "[::1",
+            "[::1]x",
+            "[zz]",
+            "1.2.3",
+            "0x7f.0x1",
+            "a.example,b.example",
+            "%61.example",
         ] {
             assert_eq!(host(None, &[text]), Err(Reason::HostInvalid), "{text}");
         }

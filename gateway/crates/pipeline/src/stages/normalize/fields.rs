@@ -61,7 +61,7 @@ const SINGLETONS: [&str; 8] = [
 
 /// What `normalize` makes of the fields.
 #[derive(Debug)]
-pub struct CanonicalFields {
+pub(super) struct CanonicalFields {
     /// The fields that every guard sees and that the endpoint gets.
     pub headers: HeaderMap,
     /// The client's address.
@@ -78,7 +78,11 @@ pub struct CanonicalFields {
 ///
 /// # Errors
 /// Returns a reason for repeated singletons and for `Connection` fields no honest client sends.
-pub fn canonical_fields(raw: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> Result<CanonicalFields, Reason> {
+pub(super) fn canonical_fields(
+    raw: &HeaderMap,
+    peer: IpAddr,
+    trusted: &[IpNet],
+) -> Result<CanonicalFields, Reason> {
     for name in SINGLETONS {
         if raw.get_all(name).iter().nth(1).is_some() {
             return Err(Reason::FieldInvalid);
@@ -101,15 +105,27 @@ pub fn canonical_fields(raw: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> Res
         headers.append(name.clone(), value.clone());
     }
     if !cookies.is_empty() {
-        let value = HeaderValue::from_maybe_shared(bytes::Bytes::from(cookies)).map_err(|_| Reason::FieldInvalid)?;
+        let value =
+            HeaderValue::from_maybe_shared(bytes::Bytes::from(cookies)).map_err(|_| Reason::FieldInvalid)?;
         headers.insert(COOKIE, value);
     }
     let is_trusted = trusted.iter().any(|net| net.contains(&peer));
     let forwarded_for = is_trusted.then(|| forwarded_chain(raw)).flatten();
-    let client = forwarded_for.as_deref().map_or(peer, |chain| client_of(chain, peer, trusted));
+    let client = forwarded_for
+        .as_deref()
+        .map_or(peer, |chain| client_of(chain, peer, trusted));
     let request_id = if is_trusted { trusted_request_id(raw) } else { None };
-    let accepts_trailers = raw.get_all(TE).iter().any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
-    Ok(CanonicalFields { headers, client, forwarded_for, request_id, accepts_trailers })
+    let accepts_trailers = raw
+        .get_all(TE)
+        .iter()
+        .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    Ok(CanonicalFields {
+        headers,
+        client,
+        forwarded_for,
+        request_id,
+        accepts_trailers,
+    })
 }
 
 /// True for fields that never cross the gateway, in either direction of trust.
@@ -134,7 +150,10 @@ fn nominated(raw: &HeaderMap) -> Result<Vec<HeaderName>, Reason> {
             if names.len() == MAX_NOMINATIONS {
                 return Err(Reason::FieldInvalid);
             }
-            let is_guarded = matches!(name.as_str(), "authorization" | "cookie" | "content-type" | "content-length" | "host");
+            let is_guarded = matches!(
+                name.as_str(),
+                "authorization" | "cookie" | "content-type" | "content-length" | "host"
+            );
             if is_guarded {
                 return Err(Reason::FieldInvalid);
             }
@@ -173,14 +192,20 @@ fn forwarded_chain(raw: &HeaderMap) -> Option<String> {
             for element in value.to_str().ok()?.split(',') {
                 let node = element.split(';').find_map(|pair| {
                     let (name, value) = pair.trim().split_once('=')?;
-                    name.eq_ignore_ascii_case("for").then(|| value.trim_matches('"').to_owned())
+                    name.eq_ignore_ascii_case("for")
+                        .then(|| value.trim_matches('"').to_owned())
                 })?;
                 chain.push(node);
             }
         }
     }
-    let chain: Option<Vec<String>> = chain.iter().map(|node| address(node).map(|ip| ip.to_string())).collect();
-    chain.filter(|chain| !chain.is_empty()).map(|chain| chain.join(", "))
+    let chain: Option<Vec<String>> = chain
+        .iter()
+        .map(|node| address(node).map(|ip| ip.to_string()))
+        .collect();
+    chain
+        .filter(|chain| !chain.is_empty())
+        .map(|chain| chain.join(", "))
 }
 
 /// An address as it stands in `X-Forwarded-For` or a `for` parameter (RFC 7239 section 6).
@@ -188,7 +213,9 @@ fn address(node: &str) -> Option<IpAddr> {
     if let Some(rest) = node.strip_prefix('[') {
         return rest.split(']').next()?.parse().ok();
     }
-    node.parse().ok().or_else(|| node.rsplit_once(':')?.0.parse().ok())
+    node.parse()
+        .ok()
+        .or_else(|| node.rsplit_once(':')?.0.parse().ok())
 }
 
 /// The last address that is not one of our own proxies.
@@ -208,7 +235,10 @@ fn client_of(chain: &str, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
 
 fn trusted_request_id(raw: &HeaderMap) -> Option<String> {
     let text = raw.get("x-request-id")?.to_str().ok()?;
-    let is_plain = (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_plain = (8..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     is_plain.then(|| text.to_owned())
 }
 
@@ -219,7 +249,10 @@ mod tests {
     fn headers(fields: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in fields {
-            map.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+            map.append(
+                HeaderName::try_from(*name).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         map
     }
@@ -251,7 +284,10 @@ mod tests {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
 
         assert_eq!(canonical(&fields, &[]).unwrap().client.to_string(), "10.0.0.9");
-        assert_eq!(canonical(&fields, &trusted).unwrap().client.to_string(), "203.0.113.7");
+        assert_eq!(
+            canonical(&fields, &trusted).unwrap().client.to_string(),
+            "203.0.113.7"
+        );
     }
 
     #[test]
@@ -259,29 +295,48 @@ mod tests {
         let fields = [("x-forwarded-for", "1.1.1.1, 203.0.113.7, 10.0.0.1")];
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
 
-        assert_eq!(canonical(&fields, &trusted).unwrap().client.to_string(), "203.0.113.7");
+        assert_eq!(
+            canonical(&fields, &trusted).unwrap().client.to_string(),
+            "203.0.113.7"
+        );
     }
 
     #[test]
     fn forwarded_nodes_are_read_with_brackets_and_ports() {
-        let fields = [("forwarded", "for=\"[2001:db8::1]:4711\";proto=https, for=10.0.0.1")];
+        let fields = [(
+            "forwarded",
+            "for=\"[2001:db8::1]:4711\";proto=https, for=10.0.0.1",
+        )];
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
 
-        assert_eq!(canonical(&fields, &trusted).unwrap().client.to_string(), "2001:db8::1");
+        assert_eq!(
+            canonical(&fields, &trusted).unwrap().client.to_string(),
+            "2001:db8::1"
+        );
     }
 
     #[test]
     fn nominated_fields_go_but_guarded_ones_cannot_be_nominated() {
-        let out = canonical(&[("connection", "close, X-Hop"), ("x-hop", "1"), ("x-stay", "1")], &[]).unwrap();
+        let out = canonical(
+            &[("connection", "close, X-Hop"), ("x-hop", "1"), ("x-stay", "1")],
+            &[],
+        )
+        .unwrap();
         assert!(!out.headers.contains_key("x-hop") && out.headers.contains_key("x-stay"));
 
-        let refused = canonical(&[("connection", "Authorization"), ("authorization", "Bearer x")], &[]);
+        let refused = canonical(
+            &[("connection", "Authorization"), ("authorization", "Bearer x")],
+            &[],
+        );
         assert_eq!(refused.unwrap_err(), Reason::FieldInvalid);
     }
 
     #[test]
     fn repeated_singletons_are_refused() {
-        let refused = canonical(&[("authorization", "Bearer a"), ("authorization", "Bearer b")], &[]);
+        let refused = canonical(
+            &[("authorization", "Bearer a"), ("authorization", "Bearer b")],
+            &[],
+        );
 
         assert_eq!(refused.unwrap_err(), Reason::FieldInvalid);
     }

@@ -71,8 +71,18 @@ pub(crate) fn normalize(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<C
     context.record.client = canonical.client;
     refuse_misdirected(context, &canonical.host)?;
     context.note(Stage::Normalize, None, || {
-        let query = if canonical.query.text.is_empty() { "" } else { "?…" };
-        format!("{} {}://{}{}{query}", canonical.method, canonical.scheme.as_str(), canonical.host, canonical.path)
+        let query = if canonical.query.text.is_empty() {
+            ""
+        } else {
+            "?…"
+        };
+        format!(
+            "{} {}://{}{}{query}",
+            canonical.method,
+            canonical.scheme.as_str(),
+            canonical.host,
+            canonical.path
+        )
     });
     Ok(canonical)
 }
@@ -94,7 +104,11 @@ fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Canonical, R
     let wants_websocket = upgrade.is_some_and(|text| text.eq_ignore_ascii_case("websocket"));
     Ok(Canonical {
         method: raw.method.clone(),
-        scheme: if context.connection.tls.is_some() { UrlScheme::Https } else { UrlScheme::Http },
+        scheme: if context.connection.tls.is_some() {
+            UrlScheme::Https
+        } else {
+            UrlScheme::Http
+        },
         host,
         path,
         query,
@@ -114,7 +128,11 @@ fn refuse_misdirected(context: &Context<'_>, host: &str) -> Result<(), Rejection
     let Some(tls) = &context.connection.tls else {
         return Ok(());
     };
-    let Some(listener) = context.snapshot.identity.listener_tls(&context.connection.listener) else {
+    let Some(listener) = context
+        .snapshot
+        .identity
+        .listener_tls(&context.connection.listener)
+    else {
         return Ok(());
     };
     if listener.is_directed(tls.sni.as_deref(), host) {

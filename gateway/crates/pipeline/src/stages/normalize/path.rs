@@ -5,8 +5,8 @@
 //! endpoint could decode a second time. What cannot be brought to that form without a choice is refused
 //! (CVE-2021-29492, CVE-2026-26205, CVE-2026-73551 and their kin).
 
-use portcullis_model::path::hex;
 use portcullis_model::Reason;
+use portcullis_model::path::hex;
 
 const UPPER_HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -24,7 +24,11 @@ pub fn canonical_path(raw: &[u8]) -> Result<String, Reason> {
     let mut is_ascii = true;
     while let Some(&byte) = bytes.next() {
         if byte == b'%' {
-            let value = bytes.next().copied().and_then(hex).zip(bytes.next().copied().and_then(hex));
+            let value = bytes
+                .next()
+                .copied()
+                .and_then(hex)
+                .zip(bytes.next().copied().and_then(hex));
             let Some((high, low)) = value else {
                 return Err(Reason::PathEncoding);
             };
@@ -47,11 +51,25 @@ pub fn canonical_path(raw: &[u8]) -> Result<String, Reason> {
 }
 
 /// True for the bytes that stand for themselves in a canonical segment.
-pub const fn is_segment_byte(byte: u8) -> bool {
+pub(super) const fn is_segment_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@'
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b'='
+                | b':'
+                | b'@'
         )
 }
 
@@ -64,7 +82,7 @@ fn push_canonical(text: &mut String, value: u8) {
 }
 
 /// Appends `%XX` in upper case.
-pub fn push_encoded(text: &mut String, value: u8) {
+pub(super) fn push_encoded(text: &mut String, value: u8) {
     text.push('%');
     for digit in [value >> 4, value & 15] {
         let digit = UPPER_HEX.get(usize::from(digit)).copied().unwrap_or(b'0');
@@ -90,7 +108,9 @@ fn refuse_encoded(value: u8, rest: &[u8]) -> Result<(), Reason> {
         b'\\' => Err(Reason::PathBackslash),
         b';' => Err(Reason::PathSemicolon),
         0..=0x1f | 0x7f => Err(Reason::PathControl),
-        b'%' if rest.iter().take(2).filter(|byte| hex(**byte).is_some()).count() == 2 => Err(Reason::PathDoubleEncoding),
+        b'%' if rest.iter().take(2).filter(|byte| hex(**byte).is_some()).count() == 2 => {
+            Err(Reason::PathDoubleEncoding)
+        }
         // `%25%32%66`: the digits of the second layer may themselves be encoded.
         b'%' if rest.first() == Some(&b'%') => Err(Reason::PathDoubleEncoding),
         b'%' if rest.first().copied().and_then(hex).is_some() && rest.get(1) == Some(&b'%') => {

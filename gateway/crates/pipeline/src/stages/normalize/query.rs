@@ -19,7 +19,10 @@ pub fn canonical_query(raw: &[u8]) -> Result<Query, Reason> {
     if raw.is_empty() {
         return Ok(Query::default());
     }
-    let mut query = Query { text: String::with_capacity(raw.len()), pairs: Vec::new() };
+    let mut query = Query {
+        text: String::with_capacity(raw.len()),
+        pairs: Vec::new(),
+    };
     for (index, pair) in raw.split(|byte| *byte == b'&').enumerate() {
         if index > 0 {
             query.text.push('&');
