@@ -246,16 +246,15 @@ impl Exchange {
     pub fn select_endpoint(&mut self) -> Result<Target, Rejection> {
         let now = self.gateway.now();
         let outcome = match &mut self.progress {
-            Progress::Admitted(admitted) => stages::select_endpoint::select_endpoint(
-                admitted,
-                &self.snapshot,
-                &mut self.attempts,
-                stages::select_endpoint::Draw {
+            Progress::Admitted(admitted) => {
+                admitted.restart_body();
+                let draw = stages::select_endpoint::Draw {
                     roll: self.roll,
                     now: now.mono,
                     assume_healthy: self.is_offline,
-                },
-            ),
+                };
+                stages::select_endpoint::select_endpoint(admitted, &mut self.attempts, draw)
+            }
             Progress::Started | Progress::AwaitingBody(_) | Progress::Answered => {
                 Err(Rejection::new(Reason::Internal).with_private("select_endpoint before authorize"))
             }
