@@ -27,3 +27,6 @@ pub use health::{EndpointState, HealthBoard};
 pub use pool::{AddressBoard, CandidateReason, Permit, Pool, ProbeTarget, SelectQuery, Selection};
 pub use residency::{AllowedRegions, Residency};
 pub use route_table::{NoRoute, RouteMatch, RouteTable};
+
+#[cfg(test)]
+mod fixture;

@@ -376,3 +376,6 @@ fn pick_in<'a>(site: &'a Site, query: &SelectQuery<'_>, reasons: &mut Reasons) -
     }
     None
 }
+
+#[cfg(test)]
+mod tests;
