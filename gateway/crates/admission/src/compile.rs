@@ -34,7 +34,10 @@ impl AdmissionRuntime {
     /// A contract by its name.
     #[must_use]
     pub fn contract(&self, id: &ContractId) -> Option<Arc<Contract>> {
-        self.parts.contracts.get(id).map(|part| Arc::clone(&part.compiled))
+        self.parts
+            .contracts
+            .get(id)
+            .map(|part| Arc::clone(&part.compiled))
     }
 
     /// A contract's own guard, which a reference may narrow.
@@ -94,7 +97,9 @@ pub fn compile(
             &mut problems,
         ),
     };
-    problems.into_result(AdmissionRuntime { parts: Arc::new(parts) })
+    problems.into_result(AdmissionRuntime {
+        parts: Arc::new(parts),
+    })
 }
 
 /// Compiles each plan of one kind. A plan equal to the previous one is not even looked at again: its warnings were
@@ -115,15 +120,21 @@ where
         let known = previous.and_then(|parts| parts.get(id(plan)));
         let compiled = match known {
             Some(part) if part.plan == *plan => Some(Arc::clone(&part.compiled)),
-            Some(_) | None => {
-                problems.collect(compile(plan, known.map(|part| part.compiled.as_ref()))).map(|(part, warnings)| {
+            Some(_) | None => problems
+                .collect(compile(plan, known.map(|part| part.compiled.as_ref())))
+                .map(|(part, warnings)| {
                     problems.extend(warnings);
                     Arc::new(part)
-                })
-            }
+                }),
         };
         if let Some(compiled) = compiled {
-            parts.insert(id(plan).clone(), Part { plan: plan.clone(), compiled });
+            parts.insert(
+                id(plan).clone(),
+                Part {
+                    plan: plan.clone(),
+                    compiled,
+                },
+            );
         }
     }
     parts

@@ -20,8 +20,9 @@ pub const ALLOWED: &str = "allowed";
 pub const LIMITED: &str = "limited";
 
 /// In-process evaluation takes microseconds; the budget is milliseconds.
-const POLICY_BUCKETS: &[f64] =
-    &[0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1];
+const POLICY_BUCKETS: &[f64] = &[
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1,
+];
 
 /// The room's counters; made once by the app and handed to whoever counts.
 #[derive(Clone, Debug)]
@@ -74,18 +75,24 @@ impl Metrics {
 
     /// Counts a contract's verdict on a head or a body.
     pub fn count_contract(&self, contract: &ContractId, mode: Mode, verdict: Result<(), Reason>) {
-        self.contract_verdicts.with_label_values(&[contract.as_str(), mode.as_str(), result_label(verdict)]).inc();
+        self.contract_verdicts
+            .with_label_values(&[contract.as_str(), mode.as_str(), result_label(verdict)])
+            .inc();
     }
 
     /// Counts a limit's decision.
     pub fn count_limit(&self, limit: &LimitId, mode: Mode, is_allowed: bool) {
         let result = if is_allowed { ALLOWED } else { LIMITED };
-        self.limit_decisions.with_label_values(&[limit.as_str(), mode.as_str(), result]).inc();
+        self.limit_decisions
+            .with_label_values(&[limit.as_str(), mode.as_str(), result])
+            .inc();
     }
 
     /// Says how many keys a limit keeps now.
     pub fn set_limit_entries(&self, limit: &LimitId, entries: usize) {
-        self.limit_entries.with_label_values(&[limit.as_str()]).set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.limit_entries
+            .with_label_values(&[limit.as_str()])
+            .set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     /// Forgets the gauge of a limit that is gone.
@@ -119,9 +126,17 @@ mod tests {
         let metrics = Metrics::register(&registry).unwrap();
 
         metrics.count_limit(&LimitId::from("per_address"), Mode::Observe, false);
-        metrics.count_contract(&ContractId::from("orders"), Mode::Enforce, Err(Reason::BodyInvalid));
+        metrics.count_contract(
+            &ContractId::from("orders"),
+            Mode::Enforce,
+            Err(Reason::BodyInvalid),
+        );
 
-        let names: Vec<_> = registry.gather().iter().map(|family| family.name().to_owned()).collect();
+        let names: Vec<_> = registry
+            .gather()
+            .iter()
+            .map(|family| family.name().to_owned())
+            .collect();
         assert!(names.contains(&LIMIT_DECISIONS.to_owned()));
         assert!(names.contains(&CONTRACT_VERDICTS.to_owned()));
         assert!(Metrics::register(&registry).is_err());

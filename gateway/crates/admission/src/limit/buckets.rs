@@ -40,7 +40,12 @@ impl Buckets {
         let store = BucketStore::new(clock.clone(), interval, tolerance, max_keys);
         // The clock stands at zero here, so the limiter's times are the store's.
         let limiter = RateLimiter::new(quota, store.clone(), clock.clone());
-        Self { limiter, store, clock, epoch }
+        Self {
+            limiter,
+            store,
+            clock,
+            epoch,
+        }
     }
 
     /// Takes one request out of a key's bucket, or says how long until one fits.

@@ -84,10 +84,19 @@ struct Taken {
 ///
 /// Limits in observe mode count in their own buckets, are given back like the others, and never refuse.
 #[must_use]
-pub fn check(table: &LimitTable, limits: &[LimitRef], facts: &LimitFacts<'_>, charge: Charge) -> LimitOutcome {
+pub fn check(
+    table: &LimitTable,
+    limits: &[LimitRef],
+    facts: &LimitFacts<'_>,
+    charge: Charge,
+) -> LimitOutcome {
     let Charge { reason, roll, now } = charge;
-    let mut outcome =
-        LimitOutcome { verdict: Ok(()), observed: Vec::new(), fields: None, decisions: Vec::with_capacity(limits.len()) };
+    let mut outcome = LimitOutcome {
+        verdict: Ok(()),
+        observed: Vec::new(),
+        fields: None,
+        decisions: Vec::with_capacity(limits.len()),
+    };
     let mut taken: Vec<Taken> = Vec::with_capacity(limits.len());
     let mut standings: Vec<Standing<'_>> = Vec::with_capacity(limits.len());
     for reference in limits {
@@ -112,17 +121,38 @@ pub fn check(table: &LimitTable, limits: &[LimitRef], facts: &LimitFacts<'_>, ch
         match answer {
             Ok(admitted) => {
                 if mode == Mode::Enforce {
-                    let Admitted { remaining, full_in, .. } = admitted;
-                    standings.push(Standing { limit, key, remaining, wait: full_in });
+                    let Admitted {
+                        remaining, full_in, ..
+                    } = admitted;
+                    standings.push(Standing {
+                        limit,
+                        key,
+                        remaining,
+                        wait: full_in,
+                    });
                 }
-                taken.push(Taken { buckets, key, admitted });
+                taken.push(Taken {
+                    buckets,
+                    key,
+                    admitted,
+                });
             }
             Err(_) if mode == Mode::Observe => outcome.observed.push(observed(reference, reason)),
             Err(wait) => {
-                for Taken { buckets, key, admitted } in taken {
+                for Taken {
+                    buckets,
+                    key,
+                    admitted,
+                } in taken
+                {
                     buckets.refund(key, &admitted);
                 }
-                let refused = Standing { limit, key, remaining: 0, wait };
+                let refused = Standing {
+                    limit,
+                    key,
+                    remaining: 0,
+                    wait,
+                };
                 outcome.fields = RateLimitFields::of(&[refused], roll);
                 outcome.verdict = Err(rejection(reference, charge, wait, outcome.fields.as_ref()));
                 return outcome;
@@ -142,7 +172,12 @@ fn observed(reference: &LimitRef, reason: Reason) -> Observed {
     }
 }
 
-fn rejection(reference: &LimitRef, charge: Charge, wait: Duration, fields: Option<&RateLimitFields>) -> Rejection {
+fn rejection(
+    reference: &LimitRef,
+    charge: Charge,
+    wait: Duration,
+    fields: Option<&RateLimitFields>,
+) -> Rejection {
     let mut rejection = Rejection::new(charge.reason)
         .with_public(used_up(&reference.limit))
         .with_retry_after(Duration::from_secs(whole_seconds(wait, charge.roll)))

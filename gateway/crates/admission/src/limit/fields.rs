@@ -35,7 +35,10 @@ impl RateLimitFields {
     /// Both fields with their names, for the answer's head.
     #[must_use]
     pub fn headers(&self) -> [(HeaderName, HeaderValue); 2] {
-        [(RATE_LIMIT_POLICY, self.policy.clone()), (RATE_LIMIT, self.limit.clone())]
+        [
+            (RATE_LIMIT_POLICY, self.policy.clone()),
+            (RATE_LIMIT, self.limit.clone()),
+        ]
     }
 
     /// The fields of two limit points: one list each.
@@ -45,14 +48,21 @@ impl RateLimitFields {
             (Some(earlier), Some(later)) => (earlier, later),
             (one, other) => return one.or(other),
         };
-        Some(Self { policy: joined(&earlier.policy, &later.policy)?, limit: joined(&earlier.limit, &later.limit)? })
+        Some(Self {
+            policy: joined(&earlier.policy, &later.policy)?,
+            limit: joined(&earlier.limit, &later.limit)?,
+        })
     }
 
     /// The binding limit first, then those with less than a fifth left; `None` when nothing was enforced.
     pub(super) fn of(standings: &[Standing<'_>], roll: u64) -> Option<Self> {
-        let binding = standings.iter().min_by(|a, b| a.share_left().total_cmp(&b.share_left()))?;
+        let binding = standings
+            .iter()
+            .min_by(|a, b| a.share_left().total_cmp(&b.share_left()))?;
         let told = std::iter::once(binding).chain(
-            standings.iter().filter(|standing| !std::ptr::eq(*standing, binding) && standing.is_nearly_used_up()),
+            standings
+                .iter()
+                .filter(|standing| !std::ptr::eq(*standing, binding) && standing.is_nearly_used_up()),
         );
         let (mut policy, mut limit) = (String::new(), String::new());
         for standing in told {
@@ -155,7 +165,10 @@ mod tests {
 
             assert!((100..=110).contains(&told), "{told}");
         }
-        assert_ne!(whole_seconds(Duration::from_secs(100), 1 << 32), whole_seconds(Duration::from_secs(100), 2 << 32));
+        assert_ne!(
+            whole_seconds(Duration::from_secs(100), 1 << 32),
+            whole_seconds(Duration::from_secs(100), 2 << 32)
+        );
     }
 
     #[test]

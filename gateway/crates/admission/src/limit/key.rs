@@ -53,11 +53,16 @@ fn hash_part(part: &KeyPart, facts: &LimitFacts<'_>, hasher: &mut impl Hasher) {
         KeyPart::Route => facts.route.hash(hasher),
         KeyPart::Principal => facts.principal.map(|principal| &principal.identity).hash(hasher),
         KeyPart::Tenant => {
-            facts.principal.and_then(|principal| principal.attributes.tenant.as_deref()).hash(hasher);
+            facts
+                .principal
+                .and_then(|principal| principal.attributes.tenant.as_deref())
+                .hash(hasher);
         }
         KeyPart::Claim(path) => {
             let claims = facts.principal.map(|principal| &principal.attributes.claims);
-            let claim = path.iter().try_fold(claims, |value, step| value.map(|value| value.get(step.as_ref())));
+            let claim = path
+                .iter()
+                .try_fold(claims, |value, step| value.map(|value| value.get(step.as_ref())));
             hash_value(claim.flatten().unwrap_or(&Value::Null), hasher);
         }
         KeyPart::Header(name) => {
@@ -125,7 +130,10 @@ mod tests {
 
     use super::*;
 
-    static NO_QUERY: Query = Query { text: String::new(), pairs: Vec::new() };
+    static NO_QUERY: Query = Query {
+        text: String::new(),
+        pairs: Vec::new(),
+    };
     static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
 
     fn head(client: &str) -> RequestHead<'static> {
@@ -141,7 +149,12 @@ mod tests {
     }
 
     fn facts<'a>(head: &'a RequestHead<'a>) -> LimitFacts<'a> {
-        LimitFacts { head, sni: None, route: None, principal: None }
+        LimitFacts {
+            head,
+            sni: None,
+            route: None,
+            principal: None,
+        }
     }
 
     fn user(tenant: Option<&str>, claims: Value) -> Principal {
@@ -152,7 +165,11 @@ mod tests {
                 subject: "alice".into(),
             }),
             proof: Proof::Jwt,
-            attributes: Arc::new(Attributes { tenant: tenant.map(Into::into), claims, ..Attributes::default() }),
+            attributes: Arc::new(Attributes {
+                tenant: tenant.map(Into::into),
+                claims,
+                ..Attributes::default()
+            }),
             expires_at: None,
         }
     }
@@ -172,14 +189,29 @@ mod tests {
     fn an_absent_tenant_or_claim_is_a_key_of_its_own() {
         let hash = KeyHash::default();
         let key = |parts: &[KeyPart], principal: &Principal| {
-            hash.key(parts, &LimitFacts { principal: Some(principal), ..facts(&head("192.0.2.1")) })
+            hash.key(
+                parts,
+                &LimitFacts {
+                    principal: Some(principal),
+                    ..facts(&head("192.0.2.1"))
+                },
+            )
         };
         let tenant = [KeyPart::Tenant];
         let claim = [KeyPart::Claim(vec!["org".into(), "id".into()])];
 
-        assert_ne!(key(&tenant, &user(None, json!({}))), key(&tenant, &user(Some(""), json!({}))));
-        assert_eq!(key(&tenant, &user(Some("a"), json!({}))), key(&tenant, &user(Some("a"), json!({"b": 1}))));
-        assert_ne!(key(&claim, &user(None, json!({}))), key(&claim, &user(None, json!({"org": {"id": "a"}}))));
+        assert_ne!(
+            key(&tenant, &user(None, json!({}))),
+            key(&tenant, &user(Some(""), json!({})))
+        );
+        assert_eq!(
+            key(&tenant, &user(Some("a"), json!({}))),
+            key(&tenant, &user(Some("a"), json!({"b": 1})))
+        );
+        assert_ne!(
+            key(&claim, &user(None, json!({}))),
+            key(&claim, &user(None, json!({"org": {"id": "a"}})))
+        );
         assert_eq!(
             key(&claim, &user(None, json!({"org": {"id": {"a": 1, "b": 2}}}))),
             key(&claim, &user(None, json!({"org": {"id": {"b": 2, "a": 1}}})))
@@ -195,7 +227,13 @@ mod tests {
                 headers.append("x-key", HeaderValue::from_static(value));
             }
             let part = KeyPart::Header(HeaderName::from_static("x-key"));
-            hash.key(&[part], &facts(&RequestHead { headers: &headers, ..head("192.0.2.1") }))
+            hash.key(
+                &[part],
+                &facts(&RequestHead {
+                    headers: &headers,
+                    ..head("192.0.2.1")
+                }),
+            )
         };
 
         assert_eq!(key(&["a"]), key(&["a"]));
@@ -207,7 +245,15 @@ mod tests {
     #[test]
     fn names_are_equal_whatever_their_case() {
         let hash = KeyHash::default();
-        let sni = |name| hash.key(&[KeyPart::Sni], &LimitFacts { sni: name, ..facts(&head("192.0.2.1")) });
+        let sni = |name| {
+            hash.key(
+                &[KeyPart::Sni],
+                &LimitFacts {
+                    sni: name,
+                    ..facts(&head("192.0.2.1"))
+                },
+            )
+        };
 
         assert_eq!(sni(Some("API.example")), sni(Some("api.EXAMPLE")));
         assert_ne!(sni(Some("api.example")), sni(Some("api.example.com")));
@@ -219,6 +265,9 @@ mod tests {
         let parts = [KeyPart::ClientAddress];
         let head = head("192.0.2.1");
 
-        assert_ne!(KeyHash::default().key(&parts, &facts(&head)), KeyHash::default().key(&parts, &facts(&head)));
+        assert_ne!(
+            KeyHash::default().key(&parts, &facts(&head)),
+            KeyHash::default().key(&parts, &facts(&head))
+        );
     }
 }

@@ -40,7 +40,11 @@ impl Limit {
     pub fn compile(plan: &LimitPlan) -> Result<(Self, Problems), Problems> {
         let mut problems = Problems::new();
         if plan.key.is_empty() {
-            problems.push(Problem::error("limit-key", &plan.origin, format!("rate limit \"{}\" has no key", plan.id)));
+            problems.push(Problem::error(
+                "limit-key",
+                &plan.origin,
+                format!("rate limit \"{}\" has no key", plan.id),
+            ));
         }
         let quota = Self::quota(plan);
         if quota.is_none() {
@@ -48,7 +52,10 @@ impl Limit {
                 Problem::error(
                     "limit-refill",
                     &plan.origin,
-                    format!("rate limit \"{}\" has no period or takes over ten years to refill", plan.id),
+                    format!(
+                        "rate limit \"{}\" has no period or takes over ten years to refill",
+                        plan.id
+                    ),
                 )
                 .with_hint("lower `burst` or raise `limit`"),
             );
@@ -146,7 +153,10 @@ mod tests {
     fn the_interval_is_rounded_up_so_that_the_rate_is_never_above_what_is_written() {
         let (limit, _) = Limit::compile(&plan(3, Duration::from_secs(1), 1)).unwrap();
 
-        assert_eq!(limit.quota_of().replenish_interval(), Duration::from_nanos(333_333_334));
+        assert_eq!(
+            limit.quota_of().replenish_interval(),
+            Duration::from_nanos(333_333_334)
+        );
     }
 
     #[test]
@@ -160,16 +170,25 @@ mod tests {
 
     #[test]
     fn a_limit_without_a_key_or_a_period_is_a_problem() {
-        let keyless = LimitPlan { key: Vec::new(), ..plan(1, Duration::from_secs(1), 1) };
+        let keyless = LimitPlan {
+            key: Vec::new(),
+            ..plan(1, Duration::from_secs(1), 1)
+        };
 
-        assert_eq!(Limit::compile(&keyless).unwrap_err().iter().next().unwrap().code, "limit-key");
+        assert_eq!(
+            Limit::compile(&keyless).unwrap_err().iter().next().unwrap().code,
+            "limit-key"
+        );
         assert!(Limit::compile(&plan(1, Duration::ZERO, 1)).is_err());
     }
 
     #[test]
     fn the_key_says_at_which_point_the_limit_can_run() {
         let (by_address, _) = Limit::compile(&plan(1, Duration::from_secs(1), 1)).unwrap();
-        let tenant = LimitPlan { key: vec![KeyPart::Route, KeyPart::Tenant], ..plan(1, Duration::from_secs(1), 1) };
+        let tenant = LimitPlan {
+            key: vec![KeyPart::Route, KeyPart::Tenant],
+            ..plan(1, Duration::from_secs(1), 1)
+        };
         let (by_tenant, _) = Limit::compile(&tenant).unwrap();
 
         assert!(by_address.is_known_before_the_route() && !by_address.needs_principal());

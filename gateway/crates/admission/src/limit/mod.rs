@@ -3,17 +3,17 @@
 //! A [`Limit`] is configuration and immutable; what counts is in the [`LimitTable`], which outlives reloads and keeps
 //! at most [`MAX_KEYS`] buckets per limit. Start with [`check`]: all limits of one point, all or nothing.
 
-mod limit;
-mod key;
-mod clock;
-mod store;
 mod buckets;
-mod table;
 mod check;
+mod clock;
 mod fields;
+mod key;
+mod limit;
+mod store;
+mod table;
 
 pub use check::{Charge, LimitDecision, LimitOutcome, LimitRef, check};
-pub use fields::RateLimitFields;
+pub use fields::{RATE_LIMIT, RATE_LIMIT_POLICY, RateLimitFields};
 pub use key::LimitFacts;
 pub use limit::Limit;
 pub use store::MAX_KEYS;

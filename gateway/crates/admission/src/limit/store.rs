@@ -38,7 +38,10 @@ pub(super) struct Left {
 
 impl Visit {
     pub(super) fn new(key: u128) -> Self {
-        Self { key, left: Cell::default() }
+        Self {
+            key,
+            left: Cell::default(),
+        }
     }
 }
 
@@ -107,7 +110,10 @@ impl BucketStore {
             return;
         };
         let slot = shard.index.get(&key).copied();
-        if let Some(slot) = slot.and_then(|slot| shard.slots.get_mut(slot)).filter(|slot| slot.stamp == left.stamp) {
+        if let Some(slot) = slot
+            .and_then(|slot| shard.slots.get_mut(slot))
+            .filter(|slot| slot.stamp == left.stamp)
+        {
             slot.full_at = slot.full_at.saturating_sub(self.interval);
         }
     }
@@ -181,7 +187,10 @@ impl BucketStore {
             if !keeps_earlier_costs {
                 slot.stamp = stamps;
             }
-            visit.left.set(Left { full_at: slot.full_at, stamp: slot.stamp });
+            visit.left.set(Left {
+                full_at: slot.full_at,
+                stamp: slot.stamp,
+            });
         }
         Ok(verdict)
     }
@@ -218,7 +227,11 @@ impl Shard {
 
     fn settle(&mut self, place: Place, key: u128, full_at: u64) -> Left {
         self.stamps = self.stamps.wrapping_add(1);
-        let newcomer = Slot { key, full_at, stamp: self.stamps };
+        let newcomer = Slot {
+            key,
+            full_at,
+            stamp: self.stamps,
+        };
         let at = match place {
             Place::Fresh => {
                 self.slots.push(newcomer);
@@ -234,7 +247,10 @@ impl Shard {
         };
         self.index.insert(key, at);
         self.order.push(Reverse((full_at, at)));
-        Left { full_at, stamp: newcomer.stamp }
+        Left {
+            full_at,
+            stamp: newcomer.stamp,
+        }
     }
 }
 

@@ -27,7 +27,10 @@ impl LimitTable {
     /// An empty table whose decisions are counted.
     #[must_use]
     pub fn with_metrics(metrics: Arc<Metrics>) -> Self {
-        Self { metrics: Some(metrics), ..Self::default() }
+        Self {
+            metrics: Some(metrics),
+            ..Self::default()
+        }
     }
 
     /// Drops the buckets of limits that are not among `live`; called after a snapshot was published.
@@ -41,7 +44,11 @@ impl LimitTable {
         let mut limits = self.limits.write().unwrap_or_else(PoisonError::into_inner);
         limits.retain(|identity, _| {
             let stays = identities.contains(identity);
-            if let Some(metrics) = self.metrics.as_ref().filter(|_| !stays && !names.contains(&identity.id)) {
+            if let Some(metrics) = self
+                .metrics
+                .as_ref()
+                .filter(|_| !stays && !names.contains(&identity.id))
+            {
                 metrics.forget_limit(&identity.id);
             }
             stays
@@ -75,7 +82,12 @@ impl LimitTable {
 
     /// A limit's buckets, made when it first decides.
     pub(super) fn buckets(&self, limit: &Limit, now: Instant) -> Arc<Buckets> {
-        let known = self.limits.read().unwrap_or_else(PoisonError::into_inner).get(limit.identity()).cloned();
+        let known = self
+            .limits
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(limit.identity())
+            .cloned();
         known.unwrap_or_else(|| {
             let mut limits = self.limits.write().unwrap_or_else(PoisonError::into_inner);
             let buckets = limits
