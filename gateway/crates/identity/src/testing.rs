@@ -167,7 +167,7 @@ impl TestKey {
 
     pub(crate) fn ed25519(id: &str) -> Self {
         let pair = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        let key = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).unwrap();
+        let key = EncodingKey::from_ed_der(&pair.serialize_der());
         Self {
             id: id.to_owned(),
             alg: Alg::EdDSA,
