@@ -46,6 +46,9 @@ pub enum LineFault {
         #[source]
         cause: io::Error,
     },
+    /// Its counter cannot be registered.
+    #[error("cannot register the counter of lost lines")]
+    Metric(#[source] prometheus::Error),
     /// The writer thread cannot be started.
     #[error("cannot start the log writer")]
     Thread(#[source] io::Error),

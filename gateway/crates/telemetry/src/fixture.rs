@@ -1,0 +1,60 @@
+//! Records for this room's tests.
+
+use std::time::{Duration, SystemTime};
+
+use http::{Method, StatusCode};
+use portcullis_model::{EndpointId, Reason, Stage};
+use portcullis_pipeline::plan::Class;
+use portcullis_pipeline::record::{AttemptRecord, DecisionRecord, Ending};
+
+/// A request that was served.
+pub(crate) fn record() -> DecisionRecord {
+    DecisionRecord {
+        time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_006),
+        request_id: "r-1".to_owned(),
+        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+        revision: "abc123".to_owned(),
+        listener: "public".into(),
+        peer: "203.0.113.7:50000".parse().unwrap(),
+        client: "203.0.113.7".parse().unwrap(),
+        protocol: "HTTP/2",
+        tls: Some("TLSv1.3"),
+        method: Method::GET,
+        host: "api.example.com".to_owned(),
+        path: "/api/v1/appointments".to_owned(),
+        route: Some("appointments".into()),
+        class: Some(Class::Critical),
+        operation: Some("listAppointments".to_owned()),
+        principal: Some("customers:alice".to_owned()),
+        tenant: Some("t1".to_owned()),
+        stage: None,
+        reason: None,
+        private: None,
+        observed: Vec::new(),
+        attempts: vec![AttemptRecord {
+            endpoint: EndpointId {
+                pool: "appointments".into(),
+                region: "eu-west".into(),
+                address: "127.0.0.1:9443".parse().unwrap(),
+            },
+            outcome: "ok",
+        }],
+        status: Some(StatusCode::OK),
+        bytes_in: 0,
+        bytes_out: 120,
+        duration: Duration::from_micros(12_500),
+        first_byte: Some(Duration::from_millis(12)),
+        ending: Ending::Complete,
+    }
+}
+
+/// A request that a policy denied.
+pub(crate) fn refused() -> DecisionRecord {
+    DecisionRecord {
+        stage: Some(Stage::Authorize),
+        reason: Some(Reason::PolicyDenied),
+        status: Some(StatusCode::FORBIDDEN),
+        attempts: Vec::new(),
+        ..record()
+    }
+}
