@@ -1,0 +1,73 @@
+//! TLS termination: the ClientHello chooses the configuration, so that every name can ask for its own client
+//! certificates and every reload starts a new generation of sessions.
+
+use std::sync::Arc;
+
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use portcullis_identity::PeerIdentity;
+use portcullis_identity::tls::ListenerTls;
+use portcullis_pipeline::TlsFacts;
+use rustls::ProtocolVersion;
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A fatal `unrecognized_name` (RFC 6066 section 3) as a whole TLS record: before the ServerHello it is plaintext.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// Why there is no TLS connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeFault {
+    /// No certificate covers the name.
+    #[error("no certificate covers the name {0:?}")]
+    UnknownName(String),
+    /// The client left, or the handshake failed.
+    #[error("the handshake failed")]
+    Failed(#[source] std::io::Error),
+}
+
+/// A client's TLS connection.
+pub(crate) struct Terminated {
+    /// The stream.
+    pub(crate) stream: TlsStream<L4Stream>,
+    /// What is known of it.
+    pub(crate) facts: TlsFacts,
+    /// True when ALPN chose HTTP/2.
+    pub(crate) is_h2: bool,
+}
+
+/// Terminates TLS on an accepted socket; the caller bounds the time.
+pub(crate) async fn terminate(stream: L4Stream, tls: &ListenerTls) -> Result<Terminated, HandshakeFault> {
+    let acceptor = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+    let mut hello = acceptor.await.map_err(HandshakeFault::Failed)?;
+    let sni = hello.client_hello().server_name().map(str::to_ascii_lowercase);
+    let config = match tls.server_config(sni.as_deref()) {
+        Ok(config) => config,
+        Err(_) => {
+            // The client may be gone already; the refusal stands either way.
+            let _ = hello.io.write_all(&UNRECOGNIZED_NAME).await;
+            let _ = hello.io.shutdown().await;
+            return Err(HandshakeFault::UnknownName(sni.unwrap_or_default()));
+        }
+    };
+    let stream = hello.into_stream(config).await.map_err(HandshakeFault::Failed)?;
+    let (_, connection) = stream.get_ref();
+    let peer = connection
+        .peer_certificates()
+        .filter(|chain| !chain.is_empty())
+        .map(PeerIdentity::from_chain);
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    };
+    let is_h2 = connection.alpn_protocol() == Some(b"h2");
+    Ok(Terminated {
+        facts: TlsFacts {
+            sni,
+            version,
+            peer: peer.map(Arc::new),
+        },
+        is_h2,
+        stream,
+    })
+}

@@ -1,0 +1,131 @@
+//! What the door counts.
+
+use portcullis_model::{ListenerId, PoolId};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// Open client connections, by listener.
+pub const CONNECTIONS: &str = "portcullis_connections";
+/// Accepted client connections, by listener.
+pub const CONNECTIONS_ACCEPTED: &str = "portcullis_connections_accepted_total";
+/// Client connections refused before their handshake, by listener and bound.
+pub const CONNECTIONS_REFUSED: &str = "portcullis_connections_refused_total";
+/// Handshakes that failed, by listener and cause.
+pub const HANDSHAKES_FAILED: &str = "portcullis_handshakes_failed_total";
+/// Connections to endpoints, by pool and whether they were new, reused or failed.
+pub const ENDPOINT_CONNECTIONS: &str = "portcullis_endpoint_connections_total";
+/// Failed connections to endpoints, by pool and cause.
+pub const ENDPOINT_CONNECTIONS_FAILED: &str = "portcullis_endpoint_connections_failed_total";
+/// Connections to endpoints that are kept, by protocol.
+pub const ENDPOINT_CONNECTIONS_KEPT: &str = "portcullis_endpoint_connections_kept";
+
+/// The door's metrics.
+pub struct Metrics {
+    open: IntGaugeVec,
+    accepted: IntCounterVec,
+    refused: IntCounterVec,
+    handshakes_failed: IntCounterVec,
+    endpoint: IntCounterVec,
+    endpoint_failed: IntCounterVec,
+    kept: IntGaugeVec,
+}
+
+/// An open connection; counted until dropped.
+pub(crate) struct OpenConnection(IntGauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// Fresh metrics, registered.
+    ///
+    /// # Errors
+    /// When the registry has metrics of these names already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntCounterVec> {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntGaugeVec> {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        Ok(Self {
+            open: gauge(CONNECTIONS, "Open client connections.", &["listener"])?,
+            accepted: counter(
+                CONNECTIONS_ACCEPTED,
+                "Accepted client connections.",
+                &["listener"],
+            )?,
+            refused: counter(
+                CONNECTIONS_REFUSED,
+                "Client connections beyond a bound.",
+                &["listener", "bound"],
+            )?,
+            handshakes_failed: counter(
+                HANDSHAKES_FAILED,
+                "TLS handshakes that failed.",
+                &["listener", "cause"],
+            )?,
+            endpoint: counter(
+                ENDPOINT_CONNECTIONS,
+                "Connections used for attempts.",
+                &["pool", "origin"],
+            )?,
+            endpoint_failed: counter(
+                ENDPOINT_CONNECTIONS_FAILED,
+                "Failed connections.",
+                &["pool", "cause"],
+            )?,
+            kept: gauge(
+                ENDPOINT_CONNECTIONS_KEPT,
+                "Kept connections to endpoints.",
+                &["protocol"],
+            )?,
+        })
+    }
+
+    pub(crate) fn connection_opened(&self, listener: &ListenerId) -> OpenConnection {
+        self.accepted.with_label_values(&[listener.as_str()]).inc();
+        let open = self.open.with_label_values(&[listener.as_str()]);
+        open.inc();
+        OpenConnection(open)
+    }
+
+    pub(crate) fn connection_refused(&self, listener: &ListenerId, bound: &str) {
+        self.refused.with_label_values(&[listener.as_str(), bound]).inc();
+    }
+
+    pub(crate) fn handshake_failed(&self, listener: &ListenerId, cause: &str) {
+        self.handshakes_failed
+            .with_label_values(&[listener.as_str(), cause])
+            .inc();
+    }
+
+    pub(crate) fn dialled(&self, pool: &PoolId) {
+        self.endpoint.with_label_values(&[pool.as_str(), "new"]).inc();
+    }
+
+    pub(crate) fn reused(&self, pool: &PoolId) {
+        self.endpoint.with_label_values(&[pool.as_str(), "reused"]).inc();
+    }
+
+    pub(crate) fn dial_failed(&self, pool: &PoolId, cause: &str) {
+        self.endpoint_failed
+            .with_label_values(&[pool.as_str(), cause])
+            .inc();
+    }
+
+    pub(crate) fn kept(&self, h1: usize, h2: usize) {
+        self.kept
+            .with_label_values(&["h1"])
+            .set(i64::try_from(h1).unwrap_or(i64::MAX));
+        self.kept
+            .with_label_values(&["h2"])
+            .set(i64::try_from(h2).unwrap_or(i64::MAX));
+    }
+}
