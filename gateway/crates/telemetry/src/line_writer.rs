@@ -1,4 +1,5 @@
 //! A bounded queue of lines before a thread that writes them: a slow disk costs lines, never requests.
+//! The thread reads a clock by itself, to look now and then whether the file was rotated away.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};

@@ -11,6 +11,7 @@ mod house;
 mod licence;
 mod links;
 mod metrics;
+mod parts;
 mod paths;
 mod sources;
 

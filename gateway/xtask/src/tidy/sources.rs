@@ -1,5 +1,6 @@
-//! Rules on single files: size, names, module docs, globals, sleeping tests, ignored tests, loose ends.
+//! Rules on single files: size, names, module docs, globals, clocks, sleeping tests, ignored tests, loose ends.
 
+use super::parts::{Parts, test_files};
 use super::{Finding, SourceFile};
 
 /// Production lines that are reported.
@@ -24,52 +25,22 @@ const CHANGEABLE: &[&str] = &[
 /// Checks every file by itself.
 pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let test_files = test_files(files);
     for file in files {
         loose_ends(file, &mut findings);
         if file.path.ends_with(".rs") {
             names(file, &mut findings);
-            let parts = Parts::of(file);
+            let parts = Parts::of(file, &test_files);
             size(file, &parts, &mut findings);
             module_doc(file, &parts, &mut findings);
             globals(file, &parts, &mut findings);
+            clocks(file, &parts, &mut findings);
             tests(file, &parts, &mut findings);
         } else if file.path.starts_with("gateway/") && file.path.ends_with("Cargo.toml") {
             shared_lints(file, &mut findings);
         }
     }
     findings
-}
-
-/// Where a file's production code ends and its tests begin.
-struct Parts {
-    /// Lines of production code; none in a file of tests.
-    production: usize,
-    /// True for a file that holds nothing but tests, benches or fuzz targets.
-    is_for_tests: bool,
-}
-
-impl Parts {
-    fn of(file: &SourceFile) -> Self {
-        let folders = ["tests/", "benches/", "gateway/fuzz/"];
-        let is_in_folder = folders
-            .iter()
-            .any(|folder| file.path.starts_with(folder) || file.path.contains(&format!("/{folder}")));
-        let is_for_tests =
-            is_in_folder || file.path.ends_with("/tests.rs") || file.path.ends_with("_tests.rs");
-        let lines: Vec<&str> = file.text.lines().collect();
-        let tail = lines.windows(2).position(|pair| {
-            matches!(pair, ["#[cfg(test)]", module] if module.starts_with("mod ") || module.starts_with("pub(crate) mod "))
-        });
-        let production = if is_for_tests {
-            0
-        } else {
-            tail.unwrap_or(lines.len())
-        };
-        Self {
-            production,
-            is_for_tests,
-        }
-    }
 }
 
 fn size(file: &SourceFile, parts: &Parts, findings: &mut Vec<Finding>) {
@@ -139,6 +110,30 @@ fn globals(file: &SourceFile, parts: &Parts, findings: &mut Vec<Finding>) {
                 index + 1,
                 "a mutable global: let `App` own it and hand it on",
             ));
+        }
+    }
+}
+
+/// Rooms take the time as an argument; the doors and the app read it. A file with a reason says so in its doc.
+fn clocks(file: &SourceFile, parts: &Parts, findings: &mut Vec<Finding>) {
+    let may_read =
+        !file.path.starts_with("gateway/crates/") || file.path.starts_with("gateway/crates/proxy/");
+    let has_reason = file
+        .text
+        .lines()
+        .take_while(|line| line.starts_with("//!"))
+        .any(|line| line.contains("clock"));
+    if may_read || has_reason {
+        return;
+    }
+    for (index, line) in file.text.lines().enumerate().take(parts.production) {
+        let code = line.split("//").next().unwrap_or_default();
+        if ["Instant::now", "SystemTime::now"]
+            .iter()
+            .any(|call| code.contains(call))
+        {
+            let text = "reads a clock: take the time as an argument, or say in the module's doc why it must";
+            findings.push(Finding::refused(&file.path, index + 1, text));
         }
     }
 }
@@ -267,6 +262,21 @@ mod tests {
             found(
                 "a.rs",
                 "//! Doc.\nthread_local! {\n    static A: RefCell<u8> = RefCell::new(0);\n}"
+            )
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_room_takes_the_time_as_an_argument() {
+        let code = "//! Doc.\nfn a() { Instant::now(); }";
+
+        assert_eq!(found("gateway/crates/routing/src/a.rs", code).len(), 1);
+        assert!(found("gateway/crates/proxy/src/a.rs", code).is_empty());
+        assert!(
+            found(
+                "gateway/crates/routing/src/a.rs",
+                &code.replace("Doc.", "Reads a clock because.")
             )
             .is_empty()
         );
