@@ -1,0 +1,276 @@
+//! What each guard costs, and the whole pipeline without sockets. Results with the machine: `benches/README.md`.
+//!
+//! Run: `cargo bench --bench guards`. The configuration is the sample API's, loaded through the operator's door.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderValue, Method, Version};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use portcullis_admission::contract::Lookup;
+use portcullis_config::{LoadOptions, load};
+use portcullis_identity::{Clock, Credentials, FetchFault, KeyFetch};
+use portcullis_model::{Query, RequestHead, UrlScheme};
+use portcullis_pipeline::{
+    Admission, Boards, ConnectionFacts, DecisionRecord, Ending, Gateway, HeldBodies, Now, RawHead, RecordSink, Snapshot,
+    SnapshotStore, compile,
+};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
+use serde_json::json;
+
+/// Routes beside the one that is asked for.
+const OTHER_ROUTES: usize = 1_000;
+const TARGET: &str = "/api/v1/appointments/7f8f4f0e-9a39-4a0b-8f3c-2d1f6f0a9b10";
+const BODY: &str = r#"{"program":"7f8f4f0e-9a39-4a0b-8f3c-2d1f6f0a9b10","client":{"name":"Ada","email":"ada@example.com"},"starts_at":"2026-12-01T10:00:00Z","minutes":30}"#;
+
+struct NoFetch;
+
+#[async_trait::async_trait]
+impl KeyFetch for NoFetch {
+    async fn fetch(&self, _url: &str) -> Result<Bytes, FetchFault> {
+        std::future::pending().await
+    }
+}
+
+struct Nowhere;
+
+impl RecordSink for Nowhere {
+    fn record(&self, record: &DecisionRecord) {
+        std::hint::black_box(record);
+    }
+}
+
+struct Bench {
+    gateway: Arc<Gateway>,
+    snapshot: Arc<Snapshot>,
+    headers: HeaderMap,
+    key: KeyPair,
+    connection: Arc<ConnectionFacts>,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn now() -> Now {
+    Now { wall: SystemTime::now(), mono: Instant::now() }
+}
+
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0u8)
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        fs::write(folder.path().join("jwks.json"), jwks(&key)).unwrap();
+        let file = folder.path().join("portcullis.yaml");
+        fs::write(&file, configuration()).unwrap();
+        let options = LoadOptions { offline: false, region: None, env: &|_| None };
+        let loaded = load(&file, &options).unwrap_or_else(|refused| panic!("{refused}"));
+        let boards = Boards {
+            identity: portcullis_identity::Boards::new(Arc::new(NoFetch), Clock::new(Instant::now, SystemTime::now)),
+            routing: portcullis_routing::Boards::new(&prometheus::Registry::new()).unwrap(),
+            limits: Arc::default(),
+            held: Arc::new(HeldBodies::new()),
+        };
+        let (snapshot, _) = compile(loaded.live, None, &boards, loaded.revision).unwrap();
+        let store = Arc::new(SnapshotStore::new(snapshot));
+        let snapshot = store.load();
+        let gateway = Arc::new(Gateway::new(store, Arc::new(boards), Arc::new(Nowhere), now, random));
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("api.example.com"));
+        headers.insert("user-agent", HeaderValue::from_static("bench/1"));
+        headers.insert("accept", HeaderValue::from_static("application/json"));
+        headers.insert("x-tenant", HeaderValue::from_static("acme"));
+        headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {}", token(&key, 0))).unwrap());
+        let connection = Arc::new(ConnectionFacts {
+            listener: "plain".into(),
+            peer: SocketAddr::from(([192, 0, 2, 1], 5_000)),
+            local: SocketAddr::from(([192, 0, 2, 2], 443)),
+            tls: None,
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        Self { gateway, snapshot, headers, key, connection, runtime }
+    }
+
+    fn head<'a>(&'a self, path: &'a str, query: &'a Query) -> RequestHead<'a> {
+        RequestHead {
+            method: &Method::GET,
+            scheme: UrlScheme::Http,
+            host: "api.example.com",
+            path,
+            query,
+            headers: &self.headers,
+            client: self.connection.peer.ip(),
+        }
+    }
+
+    /// The same fields with a token that was never seen.
+    fn with_another_token(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        let bearer = format!("Bearer {}", token(&self.key, random()));
+        headers.insert("authorization", HeaderValue::from_str(&bearer).unwrap());
+        headers
+    }
+
+    /// A whole request up to the head that would leave.
+    fn journey(&self, method: &Method, target: &str, headers: &HeaderMap, body: &[u8]) {
+        let mut exchange = self.gateway.begin(Arc::clone(&self.connection));
+        let raw = RawHead {
+            method,
+            target: target.as_bytes(),
+            authority: None,
+            headers,
+            version: Version::HTTP_11,
+            upgrade: None,
+            has_body: !body.is_empty(),
+        };
+        let admission = self.runtime.block_on(exchange.admit(raw));
+        assert!(matches!(admission, Ok(Admission::Forward)), "{admission:?}");
+        let endpoint = exchange.select_endpoint().unwrap();
+        std::hint::black_box(exchange.prepare_upstream(&endpoint).unwrap());
+        if !body.is_empty() {
+            exchange.gate_push(body).unwrap();
+            assert_eq!(exchange.gate_finish().unwrap(), body);
+        }
+        let mut answer = HeaderMap::new();
+        exchange.observe(http::StatusCode::OK, &mut answer, true);
+        exchange.finish(Some(http::StatusCode::OK), (0, 512), Ending::Complete);
+    }
+}
+
+fn jwks(key: &KeyPair) -> String {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let point = key.der_bytes();
+    json!({ "keys": [{ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k1",
+        "x": URL_SAFE_NO_PAD.encode(&point[1..33]), "y": URL_SAFE_NO_PAD.encode(&point[33..65]) }] })
+    .to_string()
+}
+
+fn token(key: &KeyPair, jti: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({ "iss": "https://login.example.com", "sub": "alice", "aud": "api", "jti": jti.to_string(), "iat": now, "exp": now + 36_000,
+        "scope": "appointments:read appointments:write", "roles": ["editor"], "tenant": "acme", "region": "EU" });
+    let mut header = Header::new(Algorithm::ES256);
+    header.kid = Some("k1".to_owned());
+    let pem = key.serialize_pem();
+    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ec_pem(pem.as_bytes()).unwrap()).unwrap()
+}
+
+fn configuration() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).display().to_string();
+    let mut text = format!(
+        r#"
+version: 1
+gateway: {{ region: eu-west }}
+listeners: {{ plain: {{ listen: "127.0.0.1:0" }} }}
+jurisdictions: {{ EU: [eu-west, eu-central], US: [us-east] }}
+regions: {{ eu-west: {{ failover: [eu-central, us-east] }}, eu-central: {{}}, us-east: {{}} }}
+issuers:
+  idp:
+    issuer: "https://login.example.com"
+    jwks: {{ file: jwks.json }}
+    audiences: [api]
+    claims: {{ tenant: tenant, roles: roles, region: region }}
+contracts: {{ appointments: {{ openapi: "{root}/schemas/openapi/appointments.yaml" }} }}
+policies:
+  baseline: {{ rego: "{root}/policies", data: "{root}/policies/data.json", decision: data.portcullis.authz.decision, headers: [x-tenant], budget: 50ms }}
+rate_limits: {{ per_tenant: {{ key: [principal.tenant, route], limit: 1000000000/s, burst: 1000000000 }} }}
+pools:
+  appointments:
+    sites:
+      eu-west: {{ endpoints: [{{ address: "127.0.0.1:3001" }}] }}
+      eu-central: {{ endpoints: [{{ address: "127.0.0.1:3002" }}] }}
+      us-east: {{ endpoints: [{{ address: "127.0.0.1:3003" }}] }}
+routes:
+  - name: appointments
+    match: {{ path: "/api/v1/appointments/**" }}
+    authenticate: [{{ jwt: idp }}]
+    rate_limits: [per_tenant]
+    contract: appointments
+    authorize: [baseline]
+    pool: appointments
+    residency: {{ from: claim.region, default: [EU] }}
+"#
+    );
+    for index in 0..OTHER_ROUTES {
+        text.push_str(&format!(
+            "  - {{ name: r{index}, match: {{ path: \"/api/v1/other{index}/{{id}}\" }}, public: true, pool: appointments }}\n"
+        ));
+    }
+    text
+}
+
+fn guards(criterion: &mut Criterion) {
+    let bench = Bench::new();
+    let query = Query::default();
+    let head = bench.head(TARGET, &query);
+    let listener = bench.snapshot.listener(&"plain".into()).unwrap();
+    criterion.bench_function("route match, 1,001 routes", |b| {
+        b.iter(|| std::hint::black_box(listener.routes.find(&head).is_ok()));
+    });
+    tokens(criterion, &bench);
+    let contract = bench.snapshot.admission.contract(&"appointments".into()).unwrap();
+    criterion.bench_function("contract check, head", |b| {
+        b.iter(|| match contract.operation(&Method::GET, TARGET) {
+            Lookup::Found(found) => found.operation.validate_head(&head, &found.params, false).unwrap(),
+            other => panic!("{other:?}"),
+        });
+    });
+    let mut json = bench.headers.clone();
+    json.insert("content-type", HeaderValue::from_static("application/json"));
+    let post = RequestHead { method: &Method::POST, headers: &json, path: "/api/v1/appointments", ..head };
+    criterion.bench_function("contract check, 160-byte body", |b| {
+        b.iter(|| match contract.operation(&Method::POST, "/api/v1/appointments") {
+            Lookup::Found(found) => {
+                let mut gate = found.operation.body_gate(&post, 65_536).unwrap();
+                gate.push(BODY.as_bytes()).unwrap();
+                gate.finish().unwrap()
+            }
+            other => panic!("{other:?}"),
+        });
+    });
+    criterion.bench_function("pipeline: jwt + limit + contract + rego", |b| {
+        b.iter(|| bench.journey(&Method::GET, TARGET, &bench.headers, b""));
+    });
+    criterion.bench_function("pipeline: public route", |b| {
+        b.iter(|| bench.journey(&Method::GET, "/api/v1/other7/1", &bench.headers, b""));
+    });
+    json.insert("content-length", HeaderValue::from(BODY.len()));
+    criterion.bench_function("pipeline: the same with a body", |b| {
+        b.iter(|| bench.journey(&Method::POST, "/api/v1/appointments", &json, BODY.as_bytes()));
+    });
+}
+
+fn tokens(criterion: &mut Criterion, bench: &Bench) {
+    let route = bench.snapshot.route(&"appointments".into()).unwrap();
+    let authenticator = route.authenticator.as_ref().unwrap();
+    let credentials = Credentials { headers: &bench.headers, peer: None };
+    let wall = SystemTime::now();
+    criterion.bench_function("token check, ES256, seen before", |b| {
+        b.iter(|| bench.runtime.block_on(authenticator.authenticate(credentials, wall)).unwrap());
+    });
+    criterion.bench_function("token check, ES256, cold", |b| {
+        b.iter_batched(
+            || bench.with_another_token(),
+            |headers| {
+                let credentials = Credentials { headers: &headers, peer: None };
+                bench.runtime.block_on(authenticator.authenticate(credentials, wall)).unwrap()
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+fn quick() -> Criterion {
+    Criterion::default().measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1))
+}
+
+criterion_group! { name = benches; config = quick(); targets = guards }
+criterion_main!(benches);
