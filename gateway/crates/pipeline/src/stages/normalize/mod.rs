@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method};
 use portcullis_model::{Query, Reason, Rejection, RequestHead, Stage, UrlScheme};
 
+pub use self::authority::canonical_host;
 pub use self::fields::strip_hop_by_hop;
 pub use self::path::canonical_path;
 pub use self::query::canonical_query;
