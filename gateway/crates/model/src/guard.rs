@@ -43,7 +43,10 @@ impl Guard {
     /// All of the traffic.
     pub const FULL_SHARE: u16 = 10_000;
     /// Obeyed for every request.
-    pub const ENFORCE: Self = Self { mode: Mode::Enforce, share: Self::FULL_SHARE };
+    pub const ENFORCE: Self = Self {
+        mode: Mode::Enforce,
+        share: Self::FULL_SHARE,
+    };
 
     /// The mode for one request, given a uniformly drawn `roll` (only its remainder by 10,000 counts).
     #[must_use]
@@ -71,7 +74,10 @@ impl Guard {
                 } else {
                     self.share
                 };
-                Self { mode: self.mode.min(other.mode), share }
+                Self {
+                    mode: self.mode.min(other.mode),
+                    share,
+                }
             }
         }
     }
@@ -89,7 +95,10 @@ mod tests {
 
     #[test]
     fn a_partly_enforced_guard_observes_the_rest() {
-        let guard = Guard { mode: Mode::Enforce, share: 1_000 };
+        let guard = Guard {
+            mode: Mode::Enforce,
+            share: 1_000,
+        };
 
         assert_eq!(guard.mode_for(999), Mode::Enforce);
         assert_eq!(guard.mode_for(1_000), Mode::Observe);
@@ -97,7 +106,10 @@ mod tests {
 
     #[test]
     fn a_partly_observed_guard_is_off_for_the_rest() {
-        let guard = Guard { mode: Mode::Observe, share: 1_000 };
+        let guard = Guard {
+            mode: Mode::Observe,
+            share: 1_000,
+        };
 
         assert_eq!(guard.mode_for(10_999), Mode::Observe);
         assert_eq!(guard.mode_for(11_000), Mode::Off);
@@ -105,7 +117,10 @@ mod tests {
 
     #[test]
     fn a_reference_can_soften_but_never_sharpen() {
-        let observed = Guard { mode: Mode::Observe, share: 500 };
+        let observed = Guard {
+            mode: Mode::Observe,
+            share: 500,
+        };
 
         assert_eq!(Guard::ENFORCE.narrowed_by(Some(observed)), observed);
         assert_eq!(observed.narrowed_by(Some(Guard::ENFORCE)), observed);

@@ -4,21 +4,21 @@
 //! when two rooms must agree on it. Start with [`request`] (what a room sees of a request), [`principal`]
 //! (who is asking), [`rejection`] (why not) and [`problem`] (what is wrong with a configuration).
 
+pub mod guard;
 pub mod ids;
-pub mod request;
+pub mod origin;
 pub mod path;
 pub mod principal;
-pub mod guard;
-pub mod reason;
-pub mod rejection;
-pub mod origin;
 pub mod problem;
+pub mod reason;
 pub mod redacted;
+pub mod rejection;
+pub mod request;
 
 pub use guard::{Guard, Mode};
 pub use ids::{
-    ContractId, EndpointId, IssuerId, JurisdictionId, LimitId, ListenerId, PolicyId, PoolId, RegionId, RouteId,
-    TrustId,
+    ContractId, EndpointId, IssuerId, JurisdictionId, LimitId, ListenerId, PolicyId, PoolId, RegionId,
+    RouteId, TrustId,
 };
 pub use origin::Origin;
 pub use principal::{Attributes, Identity, Principal, Proof, Subject};

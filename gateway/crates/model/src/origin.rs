@@ -21,7 +21,10 @@ pub struct Origin {
 impl Origin {
     /// An origin that knows only the object's path, for plans built by hand.
     pub fn of(path: impl Into<Arc<str>>) -> Self {
-        Self { path: path.into(), ..Self::default() }
+        Self {
+            path: path.into(),
+            ..Self::default()
+        }
     }
 }
 

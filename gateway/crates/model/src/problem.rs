@@ -34,12 +34,21 @@ pub struct Problem {
 impl Problem {
     /// A problem that refuses the configuration.
     pub fn error(code: &'static str, origin: &Origin, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, origin: origin.clone(), message: message.into(), hint: None }
+        Self {
+            severity: Severity::Error,
+            code,
+            origin: origin.clone(),
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// A problem that is only reported.
     pub fn warning(code: &'static str, origin: &Origin, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, origin, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, origin, message)
+        }
     }
 
     /// The same problem with advice.
@@ -115,7 +124,11 @@ impl Problems {
     /// # Errors
     /// Returns all problems when one of them is an error.
     pub fn into_result<T>(self, value: T) -> Result<(T, Self), Self> {
-        if self.has_errors() { Err(self) } else { Ok((value, self)) }
+        if self.has_errors() {
+            Err(self)
+        } else {
+            Ok((value, self))
+        }
     }
 }
 

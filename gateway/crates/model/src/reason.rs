@@ -226,11 +226,18 @@ mod tests {
         let codes: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
 
         assert_eq!(codes.len(), Reason::ALL.len());
-        assert!(codes.iter().all(|code| code.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c.is_ascii_digit())));
+        assert!(codes.iter().all(|code| {
+            code.chars()
+                .all(|c| c.is_ascii_lowercase() || c == '-' || c.is_ascii_digit())
+        }));
     }
 
     #[test]
     fn reasons_stand_in_the_order_of_the_path() {
-        assert!(Reason::ALL.windows(2).all(|pair| pair[0].stage() <= pair[1].stage()));
+        assert!(
+            Reason::ALL
+                .windows(2)
+                .all(|pair| pair[0].stage() <= pair[1].stage())
+        );
     }
 }

@@ -66,7 +66,10 @@ impl Rejection {
     /// The status to answer with.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.detail.as_ref().and_then(|detail| detail.status).unwrap_or_else(|| self.reason.status())
+        self.detail
+            .as_ref()
+            .and_then(|detail| detail.status)
+            .unwrap_or_else(|| self.reason.status())
     }
 
     /// The detail, made on first use.

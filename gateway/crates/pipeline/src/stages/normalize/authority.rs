@@ -13,7 +13,7 @@ const MAX_HOST: usize = 253;
 ///
 /// # Errors
 /// Returns a reason when the host is missing, repeated, contradictory or not a host.
-pub(super) fn canonical_host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Reason> {
+pub fn canonical_host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Reason> {
     let mut fields = headers.get_all(HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
