@@ -5,7 +5,7 @@
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 use portcullis_model::path;
-use portcullis_pipeline::stages::normalize::{canonical_path, canonical_query};
+use portcullis_pipeline::stages::normalize::{canonical_host, canonical_path, canonical_query};
 
 fuzz_target!(|target: &[u8]| {
     let split = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
@@ -25,6 +25,6 @@ fuzz_target!(|target: &[u8]| {
         assert_eq!(canonical_query(query.text.as_bytes()).as_ref(), Ok(&query));
     }
     if let Ok(authority) = std::str::from_utf8(target) {
-        let _ = portcullis_pipeline::stages::normalize::canonical_host(Some(authority), &HeaderMap::new());
+        let _ = canonical_host(Some(authority), &HeaderMap::new());
     }
 });
