@@ -1,0 +1,229 @@
+//! Whom the gateway itself may call: pure rules, asked before a URL is opened and again for every address.
+//!
+//! A host is allowed because the configuration names it in a URL or in `gateway.egress.allow`. Link-local and
+//! metadata addresses are never allowed, whatever name leads there, and plain HTTP goes to loopback only.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use portcullis_config::EgressHost;
+use thiserror::Error;
+use url::{Host, Url};
+
+/// Metadata services that are not link-local: Alibaba, Azure's wire server, Amazon over IPv6, Oracle.
+const METADATA_V4: &[Ipv4Addr] = &[
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+const METADATA_V6: &[Ipv6Addr] = &[Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)];
+
+/// Why a call is not made.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum EgressFault {
+    /// Not a URL that can be called.
+    #[error("\"{0}\" is not an http or https URL with a host")]
+    Url(String),
+    /// The URL carries a user name or a password.
+    #[error("a URL with credentials is not called")]
+    Credentials,
+    /// Plain HTTP beyond this machine.
+    #[error("plain http goes to loopback only, not to \"{0}\"")]
+    Plaintext(String),
+    /// The host is named nowhere.
+    #[error("\"{0}\" is not named in the configuration (add it to gateway.egress.allow)")]
+    Host(String),
+    /// An address that is never called.
+    #[error("{0} is never called (link-local, metadata or not an address of one host)")]
+    Address(IpAddr),
+}
+
+/// The rules of one configuration.
+#[derive(Clone, Debug, Default)]
+pub struct EgressRules {
+    named: BTreeSet<String>,
+    allowed: Vec<EgressHost>,
+}
+
+impl EgressRules {
+    /// Rules from the URLs that the configuration names and from `gateway.egress.allow`.
+    pub fn new<'a>(urls: impl IntoIterator<Item = &'a str>, allowed: Vec<EgressHost>) -> Self {
+        let named = urls
+            .into_iter()
+            .filter_map(|url| Url::parse(url).ok())
+            .filter_map(|url| url.host_str().map(str::to_ascii_lowercase))
+            .collect();
+        Self { named, allowed }
+    }
+
+    /// The parsed URL, when it may be called.
+    ///
+    /// # Errors
+    /// Says which rule forbids it.
+    pub fn check(&self, text: &str) -> Result<Url, EgressFault> {
+        let url = Url::parse(text).map_err(|_| EgressFault::Url(text.to_owned()))?;
+        let (Some(host), "http" | "https") = (url.host().map(|host| host.to_owned()), url.scheme()) else {
+            return Err(EgressFault::Url(text.to_owned()));
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(EgressFault::Credentials);
+        }
+        let name = url.host_str().unwrap_or_default().to_ascii_lowercase();
+        let address = match host {
+            Host::Ipv4(address) => Some(IpAddr::V4(address)),
+            Host::Ipv6(address) => Some(IpAddr::V6(address)),
+            Host::Domain(_) => None,
+        };
+        if let Some(address) = address {
+            check_address(address)?;
+        }
+        if url.scheme() == "http" && !address.map_or(name == "localhost", |address| address.is_loopback()) {
+            return Err(EgressFault::Plaintext(name));
+        }
+        if self.allows(&name, address) {
+            Ok(url)
+        } else {
+            Err(EgressFault::Host(name))
+        }
+    }
+
+    fn allows(&self, name: &str, address: Option<IpAddr>) -> bool {
+        self.named.contains(name)
+            || self.allowed.iter().any(|allowed| match allowed {
+                EgressHost::Name(allowed) => allowed == name,
+                EgressHost::Network(network) => address.is_some_and(|address| network.contains(&address)),
+            })
+    }
+}
+
+/// Whether one resolved address may be called at all.
+///
+/// # Errors
+/// Refuses link-local, metadata, unspecified, multicast and broadcast addresses, also inside IPv6.
+pub fn check_address(address: IpAddr) -> Result<(), EgressFault> {
+    let canonical = address.to_canonical();
+    let is_refused = match canonical {
+        IpAddr::V4(v4) => is_refused_v4(v4),
+        IpAddr::V6(v6) => {
+            v6.is_unspecified()
+                || v6.is_multicast()
+                || v6.is_unicast_link_local()
+                || METADATA_V6.contains(&v6)
+                || embedded_v4(v6).is_some_and(is_refused_v4)
+        }
+    };
+    if is_refused {
+        Err(EgressFault::Address(address))
+    } else {
+        Ok(())
+    }
+}
+
+fn is_refused_v4(address: Ipv4Addr) -> bool {
+    address.is_link_local()
+        || address.is_unspecified()
+        || address.is_multicast()
+        || address.is_broadcast()
+        || METADATA_V4.contains(&address)
+}
+
+/// The IPv4 address inside a NAT64 (RFC 6052), 6to4 or IPv4-compatible one: a translator would deliver there.
+fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let from = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match (a, b, c, d, e, f) {
+        (0x64, 0xff9b, 0, 0, 0, 0) => Some(from(g, h)),
+        (0x2002, high, low, ..) => Some(from(high, low)),
+        (0, 0, 0, 0, 0, 0) if g != 0 => Some(from(g, h)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> EgressRules {
+        EgressRules::new(
+            ["https://login.example.com", "http://127.0.0.1:9000/jwks"],
+            vec![
+                EgressHost::Name("keys.example.com".to_owned()),
+                EgressHost::Network("10.1.0.0/16".parse().unwrap()),
+            ],
+        )
+    }
+
+    #[test]
+    fn a_host_that_the_configuration_names_is_called() {
+        assert!(
+            rules()
+                .check("https://login.example.com/.well-known/openid-configuration")
+                .is_ok()
+        );
+        assert!(rules().check("https://KEYS.example.com/jwks").is_ok());
+        assert!(rules().check("https://10.1.2.3/jwks").is_ok());
+    }
+
+    #[test]
+    fn a_host_that_nobody_named_is_refused() {
+        let fault = rules().check("https://evil.example.com/jwks").unwrap_err();
+
+        assert_eq!(fault, EgressFault::Host("evil.example.com".to_owned()));
+        assert!(rules().check("https://10.2.0.1/jwks").is_err());
+    }
+
+    #[test]
+    fn plain_http_goes_to_loopback_only() {
+        assert!(rules().check("http://127.0.0.1:9000/jwks").is_ok());
+        assert!(matches!(
+            rules().check("http://login.example.com/"),
+            Err(EgressFault::Plaintext(_))
+        ));
+        assert!(matches!(
+            rules().check("http://10.1.2.3/"),
+            Err(EgressFault::Plaintext(_))
+        ));
+    }
+
+    #[test]
+    fn metadata_and_link_local_addresses_are_never_called() {
+        for address in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "fe80::1",
+            "fd00:ec2::254",
+            "100.100.100.200",
+            "0.0.0.0",
+            "224.0.0.1",
+        ] {
+            assert!(check_address(address.parse().unwrap()).is_err(), "{address}");
+        }
+        for address in ["127.0.0.1", "::1", "10.0.0.1", "203.0.113.7", "2001:db8::1"] {
+            assert!(check_address(address.parse().unwrap()).is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn naming_a_metadata_address_does_not_open_it() {
+        let rules = EgressRules::new(["https://169.254.169.254/latest"], Vec::new());
+
+        assert!(matches!(
+            rules.check("https://169.254.169.254/latest"),
+            Err(EgressFault::Address(_))
+        ));
+    }
+
+    #[test]
+    fn odd_urls_are_refused() {
+        assert!(matches!(
+            rules().check("file:///etc/passwd"),
+            Err(EgressFault::Url(_))
+        ));
+        assert!(matches!(
+            rules().check("https://a:b@login.example.com/"),
+            Err(EgressFault::Credentials)
+        ));
+    }
+}

@@ -1,0 +1,84 @@
+//! The admin port: alive, ready, metrics, and what the gateway serves now. JSON, read-only, for loopback.
+
+pub mod guard;
+pub mod readiness;
+pub mod server;
+pub mod views;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{Method, StatusCode};
+use portcullis_pipeline::Gateway;
+use portcullis_telemetry::export;
+use prometheus::Registry;
+use serde_json::json;
+
+use crate::app::reload::ReloadStatus;
+use crate::version;
+use readiness::Readiness;
+use server::{Answer, bytes_answer, json_answer, method_not_allowed, problem};
+
+/// What the admin port looks at.
+pub struct Admin {
+    /// What serves.
+    pub gateway: Arc<Gateway>,
+    /// Every metric.
+    pub registry: Registry,
+    /// Whether traffic should come.
+    pub readiness: Arc<Readiness>,
+    /// What became of the last reload.
+    pub reload: Arc<ReloadStatus>,
+}
+
+/// What there is, for whoever asks for something else.
+const PATHS: &str = "there are /livez, /readyz, /metrics, /config, /routes, /pools and /issuers";
+
+impl Admin {
+    /// Answers one request.
+    #[must_use]
+    pub fn answer(&self, head: &Parts) -> Answer {
+        if head.method != Method::GET && head.method != Method::HEAD {
+            return method_not_allowed("GET, HEAD");
+        }
+        let snapshot = self.gateway.snapshot();
+        match head.uri.path() {
+            "/livez" => json_answer(StatusCode::OK, &json!({ "alive": true })),
+            "/readyz" => self.ready(),
+            "/metrics" => self.metrics(),
+            "/config" => json_answer(StatusCode::OK, &self.reload.view(&snapshot.revision)),
+            "/routes" => json_answer(StatusCode::OK, &views::routes(&snapshot)),
+            "/pools" => json_answer(StatusCode::OK, &views::pools(&snapshot, Instant::now())),
+            "/issuers" => json_answer(StatusCode::OK, &views::issuers(&snapshot)),
+            "/" => json_answer(
+                StatusCode::OK,
+                &json!({ "name": "portcullis", "version": version::VERSION, "commit": version::COMMIT, "paths": PATHS }),
+            ),
+            _ => problem(StatusCode::NOT_FOUND, PATHS),
+        }
+    }
+
+    fn ready(&self) -> Answer {
+        let report = self.readiness.report(&self.gateway);
+        let status = if report.is_ready() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        json_answer(status, &json!(report))
+    }
+
+    fn metrics(&self) -> Answer {
+        let snapshot = self.gateway.snapshot();
+        snapshot.routing.refresh_metrics(Instant::now());
+        self.gateway.boards().limits.publish_entries();
+        match export::text(&self.registry) {
+            Ok(text) => bytes_answer(StatusCode::OK, export::CONTENT_TYPE, text),
+            Err(error) => {
+                tracing::error!(%error, "metrics cannot be exported");
+                problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be exported")
+            }
+        }
+    }
+}

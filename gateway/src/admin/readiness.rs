@@ -1,0 +1,96 @@
+//! Whether traffic should come, and if not, what is missing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use portcullis_pipeline::Gateway;
+use serde::Serialize;
+
+/// Facts that only the app knows.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    is_serving: AtomicBool,
+    is_draining: AtomicBool,
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    ready: bool,
+    /// What keeps traffic away.
+    waiting_for: Vec<String>,
+    /// What is not as it should be, but serves.
+    stale: Vec<String>,
+}
+
+impl Readiness {
+    /// The listeners accept connections.
+    pub fn serving(&self) {
+        self.is_serving.store(true, Ordering::Release);
+    }
+
+    /// The gateway is going: from now on it is never ready again.
+    pub fn draining(&self) {
+        self.is_draining.store(true, Ordering::Release);
+    }
+
+    /// What holds now.
+    #[must_use]
+    pub fn report(&self, gateway: &Gateway) -> Report {
+        let mut report = Report::default();
+        if self.is_draining.load(Ordering::Acquire) {
+            report
+                .waiting_for
+                .push("draining: this gateway is shutting down".to_owned());
+        }
+        if !self.is_serving.load(Ordering::Acquire) {
+            report
+                .waiting_for
+                .push("listeners: they do not accept connections yet".to_owned());
+        }
+        let snapshot = gateway.snapshot();
+        for issuer in snapshot.identity.issuers_status() {
+            match (issuer.usable, issuer.last_fault) {
+                (true, None) => {}
+                (true, Some(fault)) => {
+                    report.stale.push(format!(
+                        "issuer {}: the last fetch of its keys failed ({fault})",
+                        issuer.id
+                    ));
+                }
+                (false, fault) => {
+                    let fault = fault.map(|fault| format!(" ({fault})")).unwrap_or_default();
+                    report
+                        .waiting_for
+                        .push(format!("issuer {}: its keys were never loaded{fault}", issuer.id));
+                }
+            }
+        }
+        if snapshot.plan.identity.workload_api && !gateway.boards().identity.workload.is_ready() {
+            report
+                .waiting_for
+                .push("workload API: no identity and bundle was delivered yet".to_owned());
+        }
+        for pool in snapshot.routing.pools().filter(|pool| !pool.was_checked()) {
+            report.waiting_for.push(format!(
+                "pool {}: not every endpoint was probed or resolved once",
+                pool.id()
+            ));
+        }
+        report.ready = report.waiting_for.is_empty();
+        report
+    }
+}
+
+impl Report {
+    /// True when traffic may come.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// What is missing, in one line.
+    #[must_use]
+    pub fn missing(&self) -> String {
+        self.waiting_for.join("; ")
+    }
+}

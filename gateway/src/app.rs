@@ -1,0 +1,312 @@
+//! The composition root: builds the rooms, opens the doors, runs, and drains.
+//!
+//! Everything that lives long belongs to [`App`]; background work is started here and nowhere else, by name, and is
+//! joined at shutdown.
+
+mod background;
+mod door;
+mod health;
+pub mod reload;
+mod reloading;
+mod serving;
+mod signals;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use portcullis_config::{Loaded, Refused};
+use portcullis_model::{ListenerId, Problems};
+use portcullis_pipeline::{Boards, Gateway, Now, SnapshotStore};
+use portcullis_proxy::{Proxy, ProxyFault};
+use portcullis_telemetry::metrics::register_build_info;
+use portcullis_telemetry::{AccessLog, LineFault, RequestMetrics, Telemetry};
+use prometheus::Registry;
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tracing::info;
+
+use crate::adapters::http_fetch::{ClientFault, HttpFetch};
+use crate::admin::readiness::Readiness;
+use crate::configuration::{self, Selection};
+use crate::version;
+use background::Background;
+use door::Sockets;
+use reload::{ReloadStatus, warn_all};
+use reloading::Reloader;
+use serving::Serving;
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct AppOptions {
+    /// Which configuration.
+    pub selection: Selection,
+    /// How long requests in flight may take after a drain began.
+    pub drain_timeout: Duration,
+    /// Whether a change of a file reloads.
+    pub watches_files: bool,
+}
+
+impl Default for AppOptions {
+    /// `./portcullis.yaml`, 30 s to drain, files watched.
+    fn default() -> Self {
+        Self {
+            selection: Selection {
+                path: PathBuf::from("portcullis.yaml"),
+                region: None,
+                offline: false,
+            },
+            drain_timeout: Duration::from_secs(30),
+            watches_files: true,
+        }
+    }
+}
+
+/// Why the gateway does not start.
+#[derive(Debug, Error)]
+pub enum AppFault {
+    /// The configuration has problems.
+    #[error(transparent)]
+    Refused(#[from] Box<Refused>),
+    /// An address cannot be bound.
+    #[error("cannot listen on {address} for {listener} ({place})")]
+    Bind {
+        /// Whose.
+        listener: String,
+        /// Which.
+        address: SocketAddr,
+        /// Where it is written.
+        place: String,
+        /// What the system says.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The access log cannot be written.
+    #[error("cannot write the access log")]
+    AccessLog(#[from] LineFault),
+    /// The gateway's own HTTP client cannot be built.
+    #[error(transparent)]
+    Client(#[from] ClientFault),
+    /// Two rooms want the same metric.
+    #[error("cannot register metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// The proxy cannot start.
+    #[error(transparent)]
+    Proxy(#[from] ProxyFault),
+    /// The proxy has no threads to work on; a defect.
+    #[error("the proxy has no threads")]
+    NoThreads,
+}
+
+/// A running gateway.
+pub struct App {
+    addresses: BTreeMap<ListenerId, Vec<SocketAddr>>,
+    admin: SocketAddr,
+    gateway: Arc<Gateway>,
+    telemetry: Arc<Telemetry>,
+    readiness: Arc<Readiness>,
+    reloader: Arc<Reloader>,
+    background: Background,
+    proxy: Proxy,
+    handle: Handle,
+    drain_timeout: Duration,
+}
+
+impl App {
+    /// Loads, compiles, binds and serves; returns when connections are accepted.
+    ///
+    /// # Errors
+    /// Says what is wrong with the configuration, or which address is taken; nothing runs then.
+    pub fn start(options: AppOptions) -> Result<Self, AppFault> {
+        let Loaded {
+            boot,
+            live,
+            warnings,
+            sources,
+            revision,
+        } = options.selection.load().map_err(Box::new)?;
+        let registry = Registry::new();
+        register_build_info(&registry, version::VERSION, version::COMMIT)?;
+        let fetch = Arc::new(HttpFetch::new(reloading::egress_rules(&live, &boot))?);
+        let boards = Arc::new(configuration::boards(Arc::clone(&fetch) as _, &registry)?);
+        let compiled = portcullis_pipeline::compile(Arc::clone(&live), None, &boards, revision.clone());
+        let (snapshot, more) =
+            compiled.map_err(|problems| refused(warnings.clone(), problems, sources.clone()))?;
+        let all_warnings = joined(warnings, more);
+        warn_all(&all_warnings);
+        let sockets = Sockets::bind(&boot, &live)?;
+        let telemetry = Arc::new(Telemetry {
+            metrics: RequestMetrics::register(&registry)?,
+            access_log: AccessLog::open(&serving::access_log_target(&boot.access_log), &registry)?,
+        });
+        let store = Arc::new(SnapshotStore::new(snapshot));
+        let sink = Arc::clone(&telemetry) as _;
+        let gateway = Arc::new(Gateway::new(
+            Arc::clone(&store),
+            Arc::clone(&boards),
+            sink,
+            now,
+            rand::random,
+        ));
+        let status = Arc::new(ReloadStatus::new(&registry, &revision, all_warnings)?);
+        let proxy = Proxy::new(boot.workers, &registry)?;
+        let handle = proxy.handle().ok_or(AppFault::NoThreads)?;
+        let readiness = Arc::new(Readiness::default());
+        let reloader = Arc::new(Reloader::new(
+            options.selection,
+            boot,
+            Arc::clone(&gateway),
+            fetch,
+            Arc::clone(&status),
+        ));
+        let background = Background::new(handle.clone());
+        let serving = Serving {
+            gateway: Arc::clone(&gateway),
+            registry,
+            readiness: Arc::clone(&readiness),
+            reloader: Arc::clone(&reloader),
+            status,
+        };
+        let addresses = sockets.addresses();
+        let (listeners, admin_socket) = sockets.into_parts();
+        let admin = admin_socket.1;
+        serving.start(
+            &background,
+            admin_socket,
+            options.watches_files.then_some(&sources),
+        );
+        proxy.serve(Arc::clone(&gateway), listeners)?;
+        readiness.serving();
+        report_addresses(&addresses, admin);
+        let drain_timeout = options.drain_timeout;
+        Ok(Self {
+            addresses,
+            admin,
+            gateway,
+            telemetry,
+            readiness,
+            reloader,
+            background,
+            proxy,
+            handle,
+            drain_timeout,
+        })
+    }
+
+    /// Where every listener is bound; a configured port 0 is a real one here.
+    #[must_use]
+    pub const fn addresses(&self) -> &BTreeMap<ListenerId, Vec<SocketAddr>> {
+        &self.addresses
+    }
+
+    /// Where the admin port is bound.
+    #[must_use]
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What serves; for tests that look inside.
+    #[must_use]
+    pub const fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// What outlives reloads.
+    #[must_use]
+    pub fn boards(&self) -> &Arc<Boards> {
+        self.gateway.boards()
+    }
+
+    /// Reads the configuration again, as SIGHUP does; returns when the outcome is decided.
+    pub fn reload(&self) {
+        self.reloader.reload();
+    }
+
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// Says what is missing when the time is over.
+    pub fn wait_until_ready(&self, limit: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let report = self.readiness.report(&self.gateway);
+            if report.is_ready() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(report.missing());
+            }
+            std::thread::sleep(serving::READY_CHECK);
+        }
+    }
+
+    /// Serves until SIGTERM (drain) or SIGINT (at once); SIGHUP reloads meanwhile.
+    pub fn run_until_told_to_stop(self) {
+        let limit = match self.handle.block_on(self.told_to_stop()) {
+            signals::Told::Drain => self.drain_timeout,
+            signals::Told::StopAtOnce | signals::Told::Reload => Duration::ZERO,
+        };
+        self.shutdown(limit);
+    }
+
+    /// Fails readiness, tells connections to go, waits for requests in flight up to `limit`, and ends everything.
+    pub fn shutdown(self, limit: Duration) {
+        self.readiness.draining();
+        info!(limit_ms = limit.as_millis(), "draining");
+        self.handle.block_on(async {
+            door::drain(&self.proxy, limit).await;
+            self.background.stop().await;
+        });
+        drop(self.proxy);
+        self.telemetry.access_log.close();
+        info!("stopped");
+    }
+
+    async fn told_to_stop(&self) -> signals::Told {
+        let mut signals = match signals::Signals::listen() {
+            Ok(signals) => signals,
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be taken over, stopping");
+                return signals::Told::StopAtOnce;
+            }
+        };
+        loop {
+            match signals.next().await {
+                signals::Told::Reload => self.reloader.reload_aside().await,
+                told @ (signals::Told::Drain | signals::Told::StopAtOnce) => return told,
+            }
+        }
+    }
+}
+
+/// Both clocks.
+fn now() -> Now {
+    Now {
+        wall: SystemTime::now(),
+        mono: Instant::now(),
+    }
+}
+
+fn joined(mut one: Problems, other: Problems) -> Problems {
+    one.extend(other);
+    one
+}
+
+fn refused(warnings: Problems, problems: Problems, sources: portcullis_config::Sources) -> Box<Refused> {
+    Box::new(Refused {
+        problems: joined(warnings, problems),
+        sources,
+    })
+}
+
+fn report_addresses(addresses: &BTreeMap<ListenerId, Vec<SocketAddr>>, admin: SocketAddr) {
+    for (listener, bound) in addresses {
+        for address in bound {
+            info!(%listener, %address, "listening");
+        }
+    }
+    info!(listener = "admin", address = %admin, "listening");
+}

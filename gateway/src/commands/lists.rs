@@ -1,0 +1,160 @@
+//! `routes` and `pools`: tables from a configuration, or live from a gateway's admin port.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::check::print;
+use super::{Exit, admin_client};
+use crate::admin::views;
+use crate::cli::{ConfigArgs, Format, ListArgs};
+use crate::configuration::{Rehearsal, Selection};
+use crate::output::{Output, chain};
+
+/// `routes`.
+pub(super) fn routes(args: &ListArgs, output: &mut Output) -> Exit {
+    list(
+        args,
+        output,
+        "/routes",
+        |rehearsal| views::routes(&rehearsal.snapshot),
+        routes_table,
+    )
+}
+
+/// `pools`.
+pub(super) fn pools(args: &ListArgs, output: &mut Output) -> Exit {
+    list(
+        args,
+        output,
+        "/pools",
+        |rehearsal| views::pools(&rehearsal.snapshot, Instant::now()),
+        |view| pools_table(view, args.admin.is_some()),
+    )
+}
+
+/// A configuration compiled for looking at, without secrets; its problems are printed.
+pub(super) fn rehearse(config: &ConfigArgs, format: Format, output: &mut Output) -> Result<Rehearsal, Exit> {
+    let selection = Selection::from_args(config, true).map_err(|fault| {
+        output.error(fault.to_string());
+        Exit::Usage
+    })?;
+    selection.rehearse().map_err(|refused| {
+        print(&refused.problems, &refused.sources, format, output);
+        Exit::Problems
+    })
+}
+
+fn list(
+    args: &ListArgs,
+    output: &mut Output,
+    path: &str,
+    offline: impl FnOnce(&Rehearsal) -> Value,
+    table: impl FnOnce(&Value) -> Vec<Vec<String>>,
+) -> Exit {
+    let view = match &args.admin {
+        Some(admin) => match admin_client::get(admin, path) {
+            Ok(view) => view,
+            Err(fault) => {
+                output.error(chain(&fault));
+                return Exit::Problems;
+            }
+        },
+        None => match rehearse(&args.config, args.format, output) {
+            Ok(rehearsal) => offline(&rehearsal),
+            Err(exit) => return exit,
+        },
+    };
+    match args.format {
+        Format::Json => output.json(&view),
+        Format::Text => output.table(&table(&view)),
+    }
+    Exit::Clean
+}
+
+fn routes_table(view: &Value) -> Vec<Vec<String>> {
+    let mut rows = vec![row(&[
+        "ROUTE",
+        "HOSTS",
+        "METHODS",
+        "PATH",
+        "WHO",
+        "MAY",
+        "LEADS TO",
+        "WRITTEN AT",
+    ])];
+    for route in items(view, "routes") {
+        let who = if route.get("public") == Some(&Value::Bool(true)) {
+            "public".to_owned()
+        } else {
+            cell(route, "authenticate")
+        };
+        rows.push(vec![
+            cell(route, "name"),
+            or(cell(route, "hosts"), "any"),
+            or(cell(route, "methods"), "any"),
+            cell(route, "path"),
+            who,
+            or(cell(route, "authorize"), "-"),
+            cell(route, "action"),
+            or(cell(route, "written"), "-"),
+        ]);
+    }
+    rows
+}
+
+fn pools_table(view: &Value, is_live: bool) -> Vec<Vec<String>> {
+    let mut head = row(&["POOL", "REGION", "ENDPOINT", "DNS", "WEIGHT"]);
+    if is_live {
+        head.extend(row(&["STATE", "WHY"]));
+    }
+    let mut rows = vec![head];
+    for pool in items(view, "pools") {
+        for endpoint in items(pool, "endpoints") {
+            let mut row: Vec<String> = ["pool", "region", "address", "dns", "weight"]
+                .iter()
+                .map(|name| or(cell(endpoint, name), "-"))
+                .collect();
+            if is_live {
+                row.extend([cell(endpoint, "state"), cell(endpoint, "why")]);
+            }
+            rows.push(row);
+        }
+        // Live, every address that a name leads to has its own row above.
+        for name in items(pool, "names").filter(|_| !is_live) {
+            rows.push(vec![
+                cell(pool, "name"),
+                cell(name, "region"),
+                "-".to_owned(),
+                cell(name, "dns"),
+                cell(name, "weight"),
+            ]);
+        }
+    }
+    rows
+}
+
+fn items<'a>(view: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    view.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(ToString::to_string).collect()
+}
+
+fn cell(object: &Value, name: &str) -> String {
+    match object.get(name) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(","),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn or(text: String, empty: &str) -> String {
+    if text.is_empty() { empty.to_owned() } else { text }
+}

@@ -1,0 +1,66 @@
+//! One file per command: arguments and an [`Output`] in, an [`Exit`] out.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command, ExplainCommand};
+use crate::output::Output;
+
+mod admin_client;
+mod check;
+mod demo;
+mod explain;
+mod lists;
+mod run;
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    /// All is well.
+    Clean,
+    /// The configuration, the network or an answer is not what it should be.
+    Problems,
+    /// The command was not understood.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Clean => Self::SUCCESS,
+            Exit::Problems => Self::from(1),
+            Exit::Usage => Self::from(2),
+        }
+    }
+}
+
+/// Does what was asked.
+pub fn execute(command: Command, output: &mut Output) -> Exit {
+    match command {
+        Command::Run(args) => run::run(&args, output),
+        Command::Check(args) => check::check(&args, output),
+        Command::Demo(args) => demo::demo(&args, output),
+        Command::Explain(ExplainCommand::Request(args)) => explain::request(&args, output),
+        Command::Explain(ExplainCommand::Route { name, config, format }) => {
+            explain::route(&name, &config, format, output)
+        }
+        Command::Explain(ExplainCommand::Endpoint {
+            address,
+            admin,
+            format,
+        }) => explain::endpoint(&address, &admin, format, output),
+        Command::Routes(args) => lists::routes(&args, output),
+        Command::Pools(args) => lists::pools(&args, output),
+        Command::Schema => {
+            output.json(&portcullis_config::json_schema());
+            Exit::Clean
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut script);
+            output.text(script);
+            Exit::Clean
+        }
+    }
+}
