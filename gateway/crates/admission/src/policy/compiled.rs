@@ -47,7 +47,10 @@ impl Policy {
                 .map(|engine| Arc::new(engine) as Arc<dyn PolicyEngine>),
             PolicySource::Wasm { file, bytes, data } => problems
                 .collect(WasmEngine::compile(plan, file, bytes, data))
-                .map(|engine| Arc::new(engine) as Arc<dyn PolicyEngine>),
+                .map(|(engine, warnings)| {
+                    problems.extend(warnings);
+                    Arc::new(engine) as Arc<dyn PolicyEngine>
+                }),
         };
         match engine {
             Some(engine) => problems.into_result(Self {

@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 
 use super::fault::PolicyFault;
+use super::input::is_forbidden_header;
 
 /// More fields than this in one decision are a mistake of its author.
 const MAX_HEADERS: usize = 32;
@@ -28,6 +29,9 @@ const RESERVED_HEADERS: [&str; 14] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Fields of a request by which endpoints trust the gateway; what starts with `x-forwarded-` is one too.
+const GATEWAY_HEADERS: [&str; 4] = ["forwarded", "traceparent", "tracestate", "x-request-id"];
 
 /// What a policy decided.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -81,8 +85,8 @@ impl Decision {
             allow,
             reason,
             status,
-            headers: parse_headers("headers", fields.get("headers"))?,
-            request_headers: parse_headers("request_headers", fields.get("request_headers"))?,
+            headers: parse_headers("headers", fields.get("headers"), |_| false)?,
+            request_headers: parse_headers("request_headers", fields.get("request_headers"), is_ours)?,
         })
     }
 }
@@ -119,8 +123,19 @@ fn parse_status(value: &Value, allow: bool) -> Result<Option<StatusCode>, Policy
     }
 }
 
+/// A field that only the gateway itself may write into a request.
+fn is_ours(name: &HeaderName) -> bool {
+    GATEWAY_HEADERS.contains(&name.as_str())
+        || name.as_str().starts_with("x-forwarded-")
+        || is_forbidden_header(name)
+}
+
 /// An object of names with one text or a list of texts each.
-fn parse_headers(what: &str, value: Option<&Value>) -> Result<Vec<(HeaderName, HeaderValue)>, PolicyFault> {
+fn parse_headers(
+    what: &str,
+    value: Option<&Value>,
+    is_reserved: fn(&HeaderName) -> bool,
+) -> Result<Vec<(HeaderName, HeaderValue)>, PolicyFault> {
     let fields = match value {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Object(fields)) => fields,
@@ -130,7 +145,7 @@ fn parse_headers(what: &str, value: Option<&Value>) -> Result<Vec<(HeaderName, H
     for (name, value) in fields {
         let parsed = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| shape(format!("\"{what}\" has the invalid field name {name:?}")))?;
-        if RESERVED_HEADERS.contains(&parsed.as_str()) {
+        if RESERVED_HEADERS.contains(&parsed.as_str()) || is_reserved(&parsed) {
             return Err(shape(format!("\"{what}\" may not set {parsed}")));
         }
         let values = match value {

@@ -11,9 +11,6 @@ pub enum PolicyFault {
     /// The decision is neither a boolean nor a decision object.
     #[error("the decision has the wrong shape: {0}")]
     Shape(String),
-    /// The input is larger than a policy may be given.
-    #[error("the input has {0} bytes, more than a policy is given")]
-    InputTooLarge(usize),
     /// The engine reported an error: a built-in refused its arguments, rules conflict, memory ran out.
     #[error("the policy failed: {0}")]
     Engine(String),
@@ -35,9 +32,7 @@ impl PolicyFault {
         match self {
             Self::Undefined => Reason::PolicyUndefined,
             Self::Timeout => Reason::PolicyTimeout,
-            Self::Shape(_) | Self::InputTooLarge(_) | Self::Engine(_) | Self::Panic | Self::Exhausted(_) => {
-                Reason::PolicyFault
-            }
+            Self::Shape(_) | Self::Engine(_) | Self::Panic | Self::Exhausted(_) => Reason::PolicyFault,
         }
     }
 }

@@ -14,6 +14,8 @@ mod fault;
 mod input;
 mod rego;
 mod spiffe_pattern;
+#[cfg(test)]
+mod test_facts;
 pub mod testing;
 mod wasm;
 

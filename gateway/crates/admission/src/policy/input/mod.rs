@@ -74,3 +74,6 @@ pub struct GatewayFacts<'a> {
     /// The configuration's revision.
     pub revision: &'a str,
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,8 @@
 mod builtins;
 mod check;
 mod glob;
-mod source;
-mod syntax;
+pub(super) mod source;
+pub(super) mod syntax;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,22 +61,11 @@ impl RegoEngine {
     /// # Errors
     /// Returns every problem found in them, with its place.
     pub(super) fn compile(plan: &PolicyPlan, modules: &[RegoModule], data: &Value) -> Result<Self, Problems> {
-        let entry = format!(
-            "package {}\ndecision := {}\nready := true\n",
-            check::RESERVED_PACKAGE,
-            plan.decision
-        );
         let parsed = parse(&plan.origin, modules)?;
         check::check_decision(&plan.origin, &plan.decision, &parsed.modules)?;
-        let mut prepared = parsed.engine;
-        prepared
-            .add_policy("decision".into(), entry)
-            .map_err(|error| source::engine_problem(&plan.origin, "decision", &error.to_string()))?;
-        prepare(&mut prepared, &plan.origin, modules, &parsed.modules, data)?;
-        prepared.set_execution_timer_config(ExecutionTimerConfig {
-            limit: plan.budget,
-            check_interval: TIMER_INTERVAL,
-        });
+        let entry = format!("decision := {}\n", plan.decision);
+        let mut prepared = prepare(parsed, &plan.origin, modules, data, &entry)?.engine;
+        prepared.set_execution_timer_config(timer(plan.budget));
         Ok(Self {
             prepared,
             idle: Mutex::new(Vec::new()),
@@ -129,8 +118,10 @@ impl PolicyEngine for RegoEngine {
 
 /// Modules that an engine has taken.
 pub(super) struct Parsed {
-    engine: Engine,
-    modules: Vec<Module>,
+    /// The engine.
+    pub(super) engine: Engine,
+    /// What the static checks know of them.
+    pub(super) modules: Vec<Module>,
 }
 
 /// Parses all modules and checks them; finds as many problems as it can in one go.
@@ -176,27 +167,30 @@ fn read_tree(engine: &Engine) -> Option<Vec<Module>> {
 
 /// Gives the engine its data and lets it analyse all modules, so that what it refuses is refused now.
 fn prepare(
-    engine: &mut Engine,
+    parsed: Parsed,
     policy: &Origin,
     sources: &[RegoModule],
-    modules: &[Module],
     data: &Value,
-) -> Result<(), Problems> {
+    entry: &str,
+) -> Result<Parsed, Problems> {
     if !data.is_object() {
         return Err(Problem::error("policy-data", policy, "the policy's data is not an object").into());
     }
-    let conflicts = check::check_data(policy, data, modules);
+    let conflicts = check::check_data(policy, data, &parsed.modules);
     if conflicts.has_errors() {
         return Err(conflicts);
     }
+    let Parsed { mut engine, modules } = parsed;
+    let entry = format!("package {}\nready := true\n{entry}", check::RESERVED_PACKAGE);
     let data = regorus::Value::from(data.clone());
     let outcome = catch_unwind(AssertUnwindSafe(|| {
+        engine.add_policy("entry".into(), entry)?;
         engine.add_data(data)?;
         engine.set_input(regorus::Value::new_object());
-        engine.eval_rule(RegoEngine::READY.into())
+        engine.eval_rule(RegoEngine::READY.into()).map(|_| engine)
     }));
     match outcome {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(engine)) => Ok(Parsed { engine, modules }),
         Ok(Err(error)) => {
             let error = error.to_string();
             let file = source::pointed_file(&error, sources).unwrap_or_default();
@@ -208,6 +202,28 @@ fn prepare(
             "the engine panicked while analysing the policy",
         )
         .into()),
+    }
+}
+
+/// Modules and their tests, ready to be asked rule by rule.
+///
+/// # Errors
+/// Returns what would also refuse the modules as a policy.
+pub(super) fn prepare_tests(
+    policy: &Origin,
+    modules: &[RegoModule],
+    data: &Value,
+    limit: Duration,
+) -> Result<Parsed, Problems> {
+    let mut prepared = prepare(parse(policy, modules)?, policy, modules, data, "")?;
+    prepared.engine.set_execution_timer_config(timer(limit));
+    Ok(prepared)
+}
+
+const fn timer(limit: Duration) -> ExecutionTimerConfig {
+    ExecutionTimerConfig {
+        limit,
+        check_interval: TIMER_INTERVAL,
     }
 }
 
@@ -243,7 +259,7 @@ const fn is_timeout(error: Option<&LimitError>) -> bool {
 }
 
 /// The engine's error without the source lines it quotes: its place and its message.
-fn one_line(error: &str) -> String {
+pub(super) fn one_line(error: &str) -> String {
     let place = error.lines().find_map(|line| line.strip_prefix("--> "));
     let message = error
         .lines()

@@ -9,11 +9,11 @@ const MAX_LITERAL_DEPTH: usize = 8;
 
 /// A place in a Rego file, one-based.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Place {
+pub(in crate::policy) struct Place {
     /// The line.
-    pub(super) line: u32,
+    pub(in crate::policy) line: u32,
     /// The column.
-    pub(super) column: u32,
+    pub(in crate::policy) column: u32,
 }
 
 /// The origin of something in a Rego file of the policy that `policy` defines.
@@ -42,15 +42,12 @@ pub(super) fn check_nesting(policy: &Origin, module: &RegoModule) -> Result<(), 
 /// The problem for what the parser or the analyser said, placed where it points.
 pub(super) fn engine_problem(policy: &Origin, file: &str, error: &str) -> Problem {
     let place = error.lines().find_map(|line| pointed_place(line, file));
-    let message = error
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix("error: "))
-        .map_or_else(
-            || error.trim().replace('\n', " "),
-            |text| text.trim_end_matches('.').to_owned(),
-        );
-    let origin = origin_in(policy, file, place.unwrap_or(Place { line: 0, column: 0 }));
+    let message = error.lines().rev().find_map(|line| line.split_once("error: "));
+    let message = message.map_or_else(
+        || error.trim().replace('\n', " "),
+        |(_, text)| text.trim_end_matches('.').into(),
+    );
+    let origin = origin_in(policy, file, place.unwrap_or_default());
     Problem::error("rego-invalid", &origin, message)
 }
 
@@ -66,16 +63,14 @@ pub(super) fn pointed_file<'a>(error: &str, modules: &'a [RegoModule]) -> Option
         .map(|module| &*module.file)
 }
 
-/// Reads `--> file:line:column`.
+/// Reads `--> file:line:column`, or the same without the arrow and with the message behind it.
 fn pointed_place(line: &str, file: &str) -> Option<Place> {
-    let (line, column) = line
-        .strip_prefix("--> ")?
-        .strip_prefix(file)?
-        .strip_prefix(':')?
-        .split_once(':')?;
+    let line = line.strip_prefix("--> ").unwrap_or(line);
+    let (line, rest) = line.strip_prefix(file)?.strip_prefix(':')?.split_once(':')?;
+    let column = rest.split(|c: char| !c.is_ascii_digit()).next()?;
     Some(Place {
         line: line.parse().ok()?,
-        column: column.trim().parse().ok()?,
+        column: column.parse().ok()?,
     })
 }
 

@@ -10,49 +10,51 @@ use serde_json::Value;
 use super::source::Place;
 
 /// A dotted path, as in `data.portcullis.authz.decision`.
-pub(super) type Path = Vec<String>;
+pub(in crate::policy) type Path = Vec<String>;
 
 /// One module.
 #[derive(Debug, Default)]
-pub(super) struct Module {
+pub(in crate::policy) struct Module {
     /// Its file.
-    pub(super) file: String,
+    pub(in crate::policy) file: String,
     /// `data` and its package.
-    pub(super) package: Path,
+    pub(in crate::policy) package: Path,
     /// Where the package is named.
-    pub(super) package_place: Place,
+    pub(in crate::policy) package_place: Place,
     /// What its imports are called, and what they stand for.
-    pub(super) imports: BTreeMap<String, Path>,
+    pub(in crate::policy) imports: BTreeMap<String, Path>,
     /// Its rules in order; a rule with several definitions is here several times.
-    pub(super) rules: Vec<Rule>,
+    pub(in crate::policy) rules: Vec<Rule>,
 }
 
 /// One definition of a rule.
 #[derive(Debug, Default)]
-pub(super) struct Rule {
+pub(in crate::policy) struct Rule {
     /// The package's path and the fixed part of the head.
-    pub(super) path: Path,
+    pub(in crate::policy) path: Path,
     /// The number of arguments of a function.
-    pub(super) arguments: Option<usize>,
+    pub(in crate::policy) arguments: Option<usize>,
+    /// True when it makes one element of a set or object, so that several definitions make one thing together.
+    pub(in crate::policy) is_partial: bool,
     /// Where it stands.
-    pub(super) place: Place,
+    pub(in crate::policy) place: Place,
     /// The calls in it.
-    pub(super) calls: Vec<Call>,
+    pub(in crate::policy) calls: Vec<Call>,
     /// What else it refers to, without its local variables.
-    pub(super) references: Vec<Path>,
+    pub(in crate::policy) references: Vec<Path>,
     /// What it puts in the place of something else with `with … as`.
-    pub(super) replacements: Vec<(Path, Place)>,
+    pub(in crate::policy) replacements: Vec<(Path, Place)>,
 }
 
 /// A call.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(in crate::policy) struct Call {
     /// What is called, as written.
-    pub(super) name: Path,
+    pub(in crate::policy) name: Path,
     /// With how many arguments.
-    pub(super) arguments: usize,
+    pub(in crate::policy) arguments: usize,
     /// Where.
-    pub(super) place: Place,
+    pub(in crate::policy) place: Place,
 }
 
 /// Reads the syntax tree of all modules; `None` when it has not the form that is known here.
@@ -89,19 +91,17 @@ fn read_module(policy: &Value) -> Option<Module> {
 
 fn read_rule(rule: &Value, package: &[String], text: &str) -> Option<Rule> {
     let (kind, body) = rule.as_object()?.iter().next()?;
-    let (head, arguments) = match kind.as_str() {
-        "Default" => (
-            body,
-            body.get("args")
-                .and_then(Value::as_array)
-                .map(Vec::len)
-                .filter(|count| *count > 0),
-        ),
-        _ => {
-            let (_, head) = body.get("head")?.as_object()?.iter().next()?;
-            (head, head.get("args").and_then(Value::as_array).map(Vec::len))
-        }
+    let (form, head) = match kind.as_str() {
+        "Default" => ("Default", body),
+        _ => body
+            .get("head")?
+            .as_object()?
+            .iter()
+            .next()
+            .map(|(form, head)| (form.as_str(), head))?,
     };
+    let arguments = head.get("args").and_then(Value::as_array).map(Vec::len);
+    let arguments = arguments.filter(|count| *count > 0 || form == "Func");
     let mut visitor = Visitor {
         text,
         locals: BTreeSet::new(),
@@ -111,11 +111,9 @@ fn read_rule(rule: &Value, package: &[String], text: &str) -> Option<Rule> {
     visitor.declare(body);
     visitor.visit_rule(head, body)?;
     let mut read = visitor.rule;
-    read.path = package
-        .iter()
-        .cloned()
-        .chain(fixed_path(head.get("refr")?)?.path)
-        .collect();
+    let name = fixed_path(head.get("refr")?)?;
+    read.is_partial = form == "Set" || !name.indexes.is_empty();
+    read.path = package.iter().cloned().chain(name.path).collect();
     read.arguments = arguments;
     read.place = place_of(body)?;
     Some(read)
