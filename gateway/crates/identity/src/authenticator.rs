@@ -352,5 +352,5 @@ fn bearer(headers: &HeaderMap) -> Bearer<'_> {
 }
 
 #[cfg(test)]
-#[path = "authenticator_tests.rs"]
+#[path = "authenticator_tests/mod.rs"]
 mod tests;

@@ -6,20 +6,19 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use portcullis_model::{IssuerId, ListenerId, Origin, PoolId, Problem, Problems, TrustId};
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::CertificateDer;
 
 use crate::boards::Boards;
 use crate::fault::IdentityFault;
 use crate::jwt::Issuer;
 use crate::mtls::{AnchorSource, Anchors, PeerIdentity, Trust};
 use crate::plan::{
-    CertifiedKeyPlan, ClientCertificates, ClientCertificatesPlan, IdentityPlan, IssuerPlan, ListenerTlsPlan,
-    TrustAnchors, TrustPlan, UpstreamPeer, UpstreamTlsPlan,
+    CertifiedKeyPlan, IdentityPlan, IssuerPlan, ListenerTlsPlan, TrustAnchors, TrustPlan, UpstreamTlsPlan,
 };
 use crate::runtime::{OwnSvid, Parts, SystemRoots};
-use crate::tls::{
-    ClientPolicy, ListenerParts, ListenerTls, OwnCertificate, Peer, SvidSource, UpstreamParts, UpstreamTls,
-};
+use crate::tls::{ListenerTls, OwnCertificate, UpstreamTls};
+
+mod handshakes;
 
 pub use crate::runtime::{IdentityRuntime, IssuerStatus};
 
@@ -276,224 +275,6 @@ impl Compiler<'_> {
             ));
         }
     }
-
-    fn listeners(&mut self, trusts: &Trusts) -> Listeners {
-        let mut listeners = Listeners::new();
-        for plan in &self.plan.listeners {
-            let kept = self.previous.and_then(|previous| {
-                let (planned, listener) = previous.listeners.get(&plan.listener)?;
-                let trusts_are_kept = plan.trusts().all(|id| is_kept(previous, trusts, id));
-                (planned.means_the_same(plan) && trusts_are_kept).then_some(listener)
-            });
-            let listener = match kept {
-                Some(listener) => Some(Arc::clone(listener)),
-                None => {
-                    self.has_changed = true;
-                    self.listener(plan, trusts)
-                }
-            };
-            if let Some(listener) = listener {
-                for (certificate, planned) in listener.certificates().iter().zip(&plan.certificates) {
-                    let name = format!("{}/{}", plan.listener, certificate.name());
-                    self.check_expiry(certificate, &name, &planned.origin);
-                }
-                listeners.insert(plan.listener.clone(), (plan.clone(), listener));
-            }
-        }
-        listeners
-    }
-
-    fn listener(&mut self, plan: &ListenerTlsPlan, trusts: &Trusts) -> Option<Arc<ListenerTls>> {
-        if plan.certificates.is_empty() {
-            self.problems.push(Problem::error(
-                "certificate-missing",
-                &plan.origin,
-                "there is no certificate",
-            ));
-        }
-        let mut certificates = Vec::with_capacity(plan.certificates.len());
-        for planned in &plan.certificates {
-            let Some(certificate) = self.certificate(planned) else {
-                continue;
-            };
-            if certificate.has_no_names() {
-                let message = "the certificate names no DNS name, so no client can ask for it";
-                let hint = "give it a subject alternative name; the common name is not looked at";
-                self.problems
-                    .push(Problem::error("certificate-names", &planned.origin, message).with_hint(hint));
-            }
-            certificates.push(certificate);
-        }
-        let client = self.client_policy(&plan.client, trusts, &plan.origin);
-        let mut hosts = BTreeMap::new();
-        for (name, host) in &plan.hosts {
-            if let Some(policy) = self.client_policy(host, trusts, &plan.origin) {
-                hosts.insert(name.clone(), policy);
-            }
-        }
-        if certificates.len() != plan.certificates.len() || hosts.len() != plan.hosts.len() {
-            return None;
-        }
-        let parts = ListenerParts {
-            certificates,
-            client: client?,
-            hosts,
-            alpn: plan.alpn.clone(),
-            workload: Arc::clone(&self.boards.workload),
-            clock: self.boards.clock.clone(),
-        };
-        match ListenerTls::build(parts) {
-            Ok(listener) => {
-                for name in plan.hosts.keys().filter(|name| !listener.covers(name)) {
-                    let message = format!("no certificate of the listener covers the host {name:?}");
-                    self.problems
-                        .push(Problem::warning("host-uncovered", &plan.origin, message));
-                }
-                Some(Arc::new(listener))
-            }
-            Err(IdentityFault::EmptyChain) => None,
-            Err(fault) => {
-                self.problems
-                    .push(Problem::error("listener-tls", &plan.origin, with_cause(&fault)));
-                None
-            }
-        }
-    }
-
-    fn client_policy(
-        &mut self,
-        plan: &ClientCertificatesPlan,
-        trusts: &Trusts,
-        origin: &Origin,
-    ) -> Option<ClientPolicy> {
-        if plan.mode == ClientCertificates::Off {
-            return Some(ClientPolicy {
-                mode: plan.mode,
-                trusts: Vec::new(),
-            });
-        }
-        if plan.trust.is_empty() {
-            let message = "client certificates are asked for, and no trust says which are good";
-            self.problems
-                .push(Problem::error("client-trust-missing", origin, message));
-            return None;
-        }
-        let mut found = Vec::with_capacity(plan.trust.len());
-        for id in &plan.trust {
-            match trusts.get(id) {
-                Some((_, trust)) => found.push(Arc::clone(trust)),
-                // A trust that is planned and not here has its own problem.
-                None if self.plan.trust.iter().any(|planned| planned.id == *id) => return None,
-                None => {
-                    let message = format!("unknown trust {:?}", id.as_str());
-                    self.problems
-                        .push(Problem::error("unknown-reference", origin, message));
-                    return None;
-                }
-            }
-        }
-        Some(ClientPolicy {
-            mode: plan.mode,
-            trusts: found,
-        })
-    }
-
-    fn upstreams(&mut self, svid: Option<&Arc<OwnSvid>>, system: &Arc<SystemRoots>) -> Upstreams {
-        let mut upstreams = Upstreams::new();
-        for plan in &self.plan.upstreams {
-            let kept = self.previous.and_then(|previous| {
-                let (planned, upstream) = previous.upstreams.get(&plan.pool)?;
-                let is_kept = planned.means_the_same(plan)
-                    && same_part(previous.svid.as_ref(), svid)
-                    && Arc::ptr_eq(&previous.system, system);
-                is_kept.then_some(upstream)
-            });
-            let upstream = match kept {
-                Some(upstream) => Some(Arc::clone(upstream)),
-                None => {
-                    self.has_changed = true;
-                    self.upstream(plan, svid, system).map(Arc::new)
-                }
-            };
-            if let Some(upstream) = upstream {
-                upstreams.insert(plan.pool.clone(), (plan.clone(), upstream));
-            }
-        }
-        upstreams
-    }
-
-    fn upstream(
-        &mut self,
-        plan: &UpstreamTlsPlan,
-        svid: Option<&Arc<OwnSvid>>,
-        system: &SystemRoots,
-    ) -> Option<UpstreamTls> {
-        let peer = match &plan.peer {
-            UpstreamPeer::Spiffe { expected, anchors } => {
-                let anchors = match anchors {
-                    Some(certificates) => Some(self.anchors(certificates, &plan.origin)?),
-                    None => {
-                        let what = format!("the bundle of {}", expected.trust_domain());
-                        self.require_workload_api(&what, &plan.origin);
-                        None
-                    }
-                };
-                let svid = match svid {
-                    Some(svid) => SvidSource::Files(Arc::clone(&svid.certificate.certified)),
-                    None => {
-                        if self.plan.svid.is_none() {
-                            self.require_workload_api("our own identity", &plan.origin);
-                        }
-                        SvidSource::Delivered
-                    }
-                };
-                Peer::Workload {
-                    expected: expected.clone(),
-                    anchors,
-                    svid,
-                }
-            }
-            UpstreamPeer::Https { server_name, ca } => {
-                let name = match server_name {
-                    Some(name) => Some(self.server_name(name, &plan.origin)?),
-                    None => None,
-                };
-                let anchors = match ca {
-                    Some(certificates) => self.anchors(certificates, &plan.origin)?,
-                    None => self.system_anchors(system, &plan.origin)?,
-                };
-                Peer::Named { name, anchors }
-            }
-        };
-        Some(UpstreamTls::new(UpstreamParts {
-            peer,
-            generation: self.boards.workload.next_generation(),
-            workload: Arc::clone(&self.boards.workload),
-            clock: self.boards.clock.clone(),
-        }))
-    }
-
-    fn server_name(&mut self, name: &str, origin: &Origin) -> Option<ServerName<'static>> {
-        match ServerName::try_from(name.to_owned()) {
-            Ok(name) => Some(name),
-            Err(_) => {
-                let message = format!("{name:?} is neither a DNS name nor an address");
-                self.problems.push(Problem::error("server-name", origin, message));
-                None
-            }
-        }
-    }
-
-    fn system_anchors(&mut self, system: &SystemRoots, origin: &Origin) -> Option<Arc<Anchors>> {
-        if system.anchors.len() == 0 {
-            let message = "the system has no trust anchors to verify this endpoint by";
-            let hint = "install the system's CA certificates, or name a CA file";
-            self.problems
-                .push(Problem::error("system-roots-missing", origin, message).with_hint(hint));
-            return None;
-        }
-        Some(Arc::clone(&system.anchors))
-    }
 }
 
 impl Parts {
@@ -502,21 +283,6 @@ impl Parts {
         self.trusts.len() == trusts.len()
             && self.listeners.len() == listeners.len()
             && self.upstreams.len() == upstreams.len()
-    }
-}
-
-fn is_kept(previous: &Parts, trusts: &Trusts, id: &TrustId) -> bool {
-    match (previous.trusts.get(id), trusts.get(id)) {
-        (Some((_, previous)), Some((_, now))) => Arc::ptr_eq(previous, now),
-        _ => false,
-    }
-}
-
-fn same_part<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        (None, None) => true,
-        _ => false,
     }
 }
 

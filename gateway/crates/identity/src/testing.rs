@@ -11,14 +11,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::signature::Signer;
 use jsonwebtoken::{Algorithm as Alg, EncodingKey};
 use portcullis_model::{IssuerId, Origin, Redacted, SpiffeId};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, ClientConnection, Error, RootCertStore, ServerConfig, ServerConnection};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -26,6 +27,7 @@ use crate::boards::{Boards, Clock};
 use crate::jwt::{FetchFault, KeyFetch};
 use crate::mtls::Svid;
 use crate::plan::{Algorithm, CertifiedKeyPlan, ClaimPaths, IssuerPlan, KeySource};
+use crate::tls::provider;
 
 pub(crate) const ISSUER: &str = "https://login.example.com";
 pub(crate) const KEYS_URL: &str = "https://login.example.com/jwks";
@@ -142,6 +144,8 @@ pub(crate) struct TestKey {
     pub(crate) id: String,
     alg: Alg,
     key: EncodingKey,
+    /// The public point, where the JWK of the key cannot be computed from the private one.
+    point: Option<Vec<u8>>,
 }
 
 impl TestKey {
@@ -152,6 +156,7 @@ impl TestKey {
             id: id.to_owned(),
             alg: Alg::ES256,
             key,
+            point: None,
         }
     }
 
@@ -162,6 +167,7 @@ impl TestKey {
             id: id.to_owned(),
             alg: Alg::ES384,
             key,
+            point: None,
         }
     }
 
@@ -172,6 +178,7 @@ impl TestKey {
             id: id.to_owned(),
             alg: Alg::EdDSA,
             key,
+            point: Some(pair.public_key_raw().to_vec()),
         }
     }
 
@@ -187,11 +194,15 @@ impl TestKey {
             id: id.to_owned(),
             alg,
             key: EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap(),
+            point: None,
         }
     }
 
     /// The public key, with its `kid` and without `alg`.
     pub(crate) fn jwk(&self) -> Value {
+        if let Some(point) = &self.point {
+            return json!({"kty": "OKP", "crv": "Ed25519", "kid": self.id, "x": URL_SAFE_NO_PAD.encode(point)});
+        }
         let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.key, self.alg).unwrap()).unwrap();
         let members = jwk.as_object_mut().unwrap();
         members.remove("alg");
@@ -340,4 +351,94 @@ impl TestLeaf {
             spiffe_id: SpiffeId::new(id).unwrap(),
         }
     }
+}
+
+/// Both ends of a handshake that succeeded.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) client: ClientConnection,
+    pub(crate) server: ServerConnection,
+}
+
+fn roots(ca: &TestCa) -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(ca.anchors());
+    Arc::new(roots)
+}
+
+fn protocols(alpn: &[&str]) -> Vec<Vec<u8>> {
+    alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect()
+}
+
+/// An ordinary client that trusts the authority and may have a certificate.
+pub(crate) fn client_config(ca: &TestCa, leaf: Option<&TestLeaf>, alpn: &[&str]) -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(TestClock::new().clock()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots(ca));
+    let mut config = match leaf {
+        Some(leaf) => builder
+            .with_client_auth_cert(leaf.chain.clone(), leaf.key())
+            .unwrap(),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = protocols(alpn);
+    Arc::new(config)
+}
+
+/// An ordinary endpoint that may ask for certificates of an authority.
+pub(crate) fn server_config(leaf: &TestLeaf, asks: Option<&TestCa>, alpn: &[&str]) -> Arc<ServerConfig> {
+    let builder = ServerConfig::builder_with_details(provider(), Arc::new(TestClock::new().clock()))
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let builder = match asks {
+        Some(ca) => builder.with_client_cert_verifier(
+            WebPkiClientVerifier::builder_with_provider(roots(ca), provider())
+                .build()
+                .unwrap(),
+        ),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(leaf.chain.clone(), leaf.key()).unwrap();
+    config.alpn_protocols = protocols(alpn);
+    Arc::new(config)
+}
+
+/// A whole handshake in memory, session tickets included; the error is the first that either end reports.
+pub(crate) fn dial(
+    client: &Arc<ClientConfig>,
+    name: ServerName<'static>,
+    server: Arc<ServerConfig>,
+) -> Result<Dialled, Error> {
+    let mut client = ClientConnection::new(Arc::clone(client), name)?;
+    let mut server = ServerConnection::new(server)?;
+    loop {
+        let sent = pass(&mut client, &mut server)?;
+        let answered = pass(&mut server, &mut client)?;
+        if !sent && !answered {
+            assert!(!client.is_handshaking() && !server.is_handshaking());
+            return Ok(Dialled { client, server });
+        }
+    }
+}
+
+/// Passes what one end has to say to the other; true when it said anything.
+fn pass<A, B>(
+    from: &mut impl std::ops::DerefMut<Target = rustls::ConnectionCommon<A>>,
+    to: &mut impl std::ops::DerefMut<Target = rustls::ConnectionCommon<B>>,
+) -> Result<bool, Error>
+where
+    A: rustls::SideData,
+    B: rustls::SideData,
+{
+    let mut bytes = Vec::new();
+    while from.wants_write() {
+        from.write_tls(&mut bytes).unwrap();
+    }
+    let mut unread = bytes.as_slice();
+    while !unread.is_empty() {
+        to.read_tls(&mut unread).unwrap();
+        to.process_new_packets()?;
+    }
+    Ok(!bytes.is_empty())
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::cache::{TokenKey, Verified};
 use super::claims::{self, Claims};
-use super::key_board::{KeySlot, LoadedKeys};
+use super::key_slot::{KeySlot, LoadedKeys};
 use super::token::{Token, TokenRefusal};
 use crate::metrics::Metrics;
 use crate::plan::{Algorithm, ClaimPath, IssuerPlan, KeySource};

@@ -2,6 +2,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use portcullis_model::IssuerId;
+
+use super::super::key_slot::{COOLDOWN, MAX_PAUSE, REFRESH, STALE};
 use super::*;
 use crate::boards::Boards;
 use crate::testing::{ISSUER, KEYS_URL, ScriptedFetch, TestClock, TestKey, boards, issuer_plan, jwks};

@@ -8,12 +8,13 @@ mod discovery;
 mod issuer;
 mod key_board;
 mod key_set;
+mod key_slot;
 mod strict_json;
 mod token;
 
 pub use cache::TokenCache;
 pub(crate) use issuer::Issuer;
-pub(crate) use key_board::COOLDOWN;
 pub use key_board::{FetchFault, KeyBoard, KeyFetch};
 pub use key_set::KeySetFault;
+pub(crate) use key_slot::COOLDOWN;
 pub(crate) use token::{MAX_TOKEN, Token, TokenRefusal};

@@ -60,7 +60,6 @@ pub struct WorkloadBoard {
 impl WorkloadBoard {
     /// A board on which nothing was delivered yet.
     #[must_use]
-    #[expect(clippy::new_ret_no_self, reason = "the board is always shared")]
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             current: ArcSwap::default(),

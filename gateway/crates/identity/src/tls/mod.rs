@@ -6,6 +6,8 @@ mod listener;
 mod server_verifier;
 mod upstream;
 
+#[cfg(test)]
+pub(crate) use certificate::provider;
 pub(crate) use certificate::{OwnCertificate, certified_key};
 pub(crate) use listener::{ClientPolicy, ListenerParts};
 pub use listener::{ListenerTls, UnknownName};

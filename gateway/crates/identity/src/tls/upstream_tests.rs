@@ -1,1 +1,273 @@
+use portcullis_model::{Origin, PoolId, TrustDomain};
+use rustls::{Error, ServerConfig};
 
+use super::*;
+use crate::boards::Boards;
+use crate::compile::{IdentityRuntime, compile};
+use crate::mtls::WorkloadIdentity;
+use crate::plan::{CertifiedKeyPlan, IdentityPlan, UpstreamPeer, UpstreamTlsPlan};
+use crate::testing::{Dialled, TestCa, TestLeaf, boards, dial, server_config};
+
+const US: &str = "spiffe://corp.example/gateway";
+const THEM: &str = "spiffe://corp.example/appointments";
+const H2: &[&[u8]] = &[b"h2"];
+
+fn address() -> SocketAddr {
+    "10.0.0.1:443".parse().unwrap()
+}
+
+fn upstream_plan(peer: UpstreamPeer) -> UpstreamTlsPlan {
+    UpstreamTlsPlan {
+        pool: PoolId::new("appointments"),
+        origin: Origin::of("pools.appointments.tls"),
+        peer,
+    }
+}
+
+fn compiled(boards: &Boards, peer: UpstreamPeer, svid: Option<CertifiedKeyPlan>) -> IdentityRuntime {
+    let plan = IdentityPlan {
+        upstreams: vec![upstream_plan(peer)],
+        svid,
+        workload_api: true,
+        ..IdentityPlan::default()
+    };
+    compile(&plan, None, boards).unwrap().0
+}
+
+fn of(runtime: &IdentityRuntime) -> Arc<UpstreamTls> {
+    runtime.upstream_tls(&PoolId::new("appointments")).unwrap()
+}
+
+fn spiffe(ca: Option<&TestCa>) -> UpstreamPeer {
+    UpstreamPeer::Spiffe {
+        expected: SpiffeId::new(THEM).unwrap(),
+        anchors: ca.map(TestCa::anchors),
+    }
+}
+
+/// mTLS from files: our SVID and the mesh's authority.
+fn mesh(ca: &TestCa) -> Arc<UpstreamTls> {
+    of(&compiled(
+        &boards().0,
+        spiffe(Some(ca)),
+        Some(ca.leaf(&[US]).plan()),
+    ))
+}
+
+fn reach(upstream: &UpstreamTls, dns: Option<&str>, server: Arc<ServerConfig>) -> Result<Dialled, Error> {
+    dial(
+        &upstream.client_config(H2).unwrap(),
+        upstream.server_name(dns, address()),
+        server,
+    )
+}
+
+fn endpoint(leaf: &TestLeaf, asks: Option<&TestCa>) -> Arc<ServerConfig> {
+    server_config(leaf, asks, &["h2"])
+}
+
+#[test]
+fn the_expected_workload_is_reached_and_sees_who_we_are() {
+    let ca = TestCa::new("mesh");
+    let upstream = mesh(&ca);
+
+    let dialled = reach(&upstream, None, endpoint(&ca.leaf(&[THEM]), Some(&ca))).unwrap();
+
+    let us = crate::mtls::PeerIdentity::from_chain(dialled.server.peer_certificates().unwrap());
+    assert_eq!(us.spiffe_id.unwrap().to_string(), US);
+    assert_eq!(dialled.client.alpn_protocol(), Some(&b"h2"[..]));
+}
+
+#[test]
+fn another_workload_of_the_same_authority_is_an_identity_mismatch() {
+    let ca = TestCa::new("mesh");
+    let upstream = mesh(&ca);
+    let names: [&[&str]; 4] = [
+        &["spiffe://corp.example/other"],
+        &["10.0.0.1", "appointments.internal"],
+        &[THEM, "spiffe://corp.example/other"],
+        &["spiffe://corp.example/appointments/more"],
+    ];
+
+    for names in names {
+        let error = reach(
+            &upstream,
+            Some("appointments.internal"),
+            endpoint(&ca.leaf(names), None),
+        )
+        .unwrap_err();
+        assert!(UpstreamTls::is_identity_mismatch(&error), "{names:?}: {error}");
+    }
+}
+
+#[test]
+fn the_right_name_from_another_authority_is_refused_as_untrusted() {
+    let upstream = mesh(&TestCa::new("mesh"));
+    let impostor = TestCa::new("mesh").leaf(&[THEM]);
+
+    let error = reach(&upstream, None, endpoint(&impostor, None)).unwrap_err();
+
+    assert!(matches!(error, Error::InvalidCertificate(_)), "{error}");
+    assert!(!UpstreamTls::is_identity_mismatch(&error));
+}
+
+#[test]
+fn an_endpoint_with_an_expired_or_client_only_certificate_is_refused() {
+    let ca = TestCa::new("mesh");
+    let upstream = mesh(&ca);
+    let expired = ca.shaped(&[THEM], |params| {
+        params.not_after = rcgen::date_time_ymd(2026, 1, 1)
+    });
+    let client_only = ca.shaped(&[THEM], |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    });
+
+    for leaf in [expired, client_only] {
+        let error = reach(&upstream, None, endpoint(&leaf, None)).unwrap_err();
+        assert!(!UpstreamTls::is_identity_mismatch(&error));
+    }
+}
+
+#[test]
+fn deliveries_bring_identity_and_bundle_and_change_the_key() {
+    let (old, new) = (TestCa::new("old"), TestCa::new("new"));
+    let boards = boards().0;
+    let upstream = of(&compiled(&boards, spiffe(None), None));
+    let deliver = |ca: &TestCa, with_svid: bool| {
+        let svid = with_svid.then(|| ca.leaf(&[US]).svid(US));
+        let bundles = [(TrustDomain::new("corp.example").unwrap(), ca.anchors())].into();
+        boards
+            .workload
+            .publish(WorkloadIdentity { svid, bundles })
+            .unwrap()
+    };
+
+    assert!(matches!(
+        upstream.client_config(H2),
+        Err(IdentityFault::NoBundle(_))
+    ));
+    deliver(&old, false);
+    assert!(matches!(upstream.client_config(H2), Err(IdentityFault::NoSvid)));
+    deliver(&old, true);
+    assert!(reach(&upstream, None, endpoint(&old.leaf(&[THEM]), Some(&old))).is_ok());
+    let key = upstream.generation_key();
+    deliver(&new, true);
+
+    assert_ne!(upstream.generation_key(), key);
+    assert!(reach(&upstream, None, endpoint(&old.leaf(&[THEM]), None)).is_err());
+    assert!(reach(&upstream, None, endpoint(&new.leaf(&[THEM]), Some(&new))).is_ok());
+}
+
+#[test]
+fn the_configuration_is_built_once_per_delivery() {
+    let upstream = mesh(&TestCa::new("mesh"));
+
+    let first = upstream.client_config(H2).unwrap();
+
+    assert!(Arc::ptr_eq(&first, &upstream.client_config(H2).unwrap()));
+    assert!(!Arc::ptr_eq(
+        &first,
+        &upstream.client_config(&[b"http/1.1"]).unwrap()
+    ));
+    assert_eq!(
+        upstream
+            .client_config(&[b"h2", b"http/1.1"])
+            .unwrap()
+            .alpn_protocols
+            .len(),
+        2
+    );
+    assert!(matches!(
+        upstream.client_config(&[b"h3"]),
+        Err(IdentityFault::Alpn)
+    ));
+}
+
+#[test]
+fn ordinary_https_is_verified_by_name_and_chain_and_shows_no_certificate() {
+    let ca = TestCa::new("public");
+    let peer = UpstreamPeer::Https {
+        server_name: None,
+        ca: Some(ca.anchors()),
+    };
+    let upstream = of(&compiled(&boards().0, peer, Some(ca.leaf(&[US]).plan())));
+    let api = endpoint(&ca.leaf(&["api.example.com", "10.0.0.1"]), None);
+
+    let named = reach(&upstream, Some("api.example.com"), Arc::clone(&api)).unwrap();
+    assert!(named.server.peer_certificates().is_none());
+    assert!(reach(&upstream, None, Arc::clone(&api)).is_ok());
+    let wrong = reach(&upstream, Some("other.example.com"), Arc::clone(&api)).unwrap_err();
+    assert!(UpstreamTls::is_identity_mismatch(&wrong));
+    assert!(
+        reach(
+            &upstream,
+            Some(""),
+            endpoint(&ca.leaf(&["api.example.com"]), None)
+        )
+        .is_err()
+    );
+    let untrusted = endpoint(&TestCa::new("public").leaf(&["api.example.com"]), None);
+    assert!(reach(&upstream, Some("api.example.com"), untrusted).is_err());
+}
+
+#[test]
+fn a_configured_name_is_what_the_endpoint_must_prove() {
+    let ca = TestCa::new("public");
+    let name = Some("api.example.com".to_owned());
+    let upstream = of(&compiled(
+        &boards().0,
+        UpstreamPeer::Https {
+            server_name: name,
+            ca: Some(ca.anchors()),
+        },
+        None,
+    ));
+    let (right, wrong) = (ca.leaf(&["api.example.com"]), ca.leaf(&["node-7.internal"]));
+
+    assert!(reach(&upstream, Some("node-7.internal"), endpoint(&right, None)).is_ok());
+    // Even a caller that hands rustls another name gets the configured one verified.
+    let config = upstream.client_config(H2).unwrap();
+    let other_name = ServerName::try_from("node-7.internal").unwrap();
+    assert!(dial(&config, other_name, endpoint(&wrong, None)).is_err());
+}
+
+#[test]
+fn the_name_is_never_empty() {
+    let upstream = mesh(&TestCa::new("mesh"));
+    let named = |dns| upstream.server_name(dns, address()).to_str().into_owned();
+
+    assert_eq!(named(Some("api.internal")), "api.internal");
+    assert_eq!(named(None), "10.0.0.1");
+    assert_eq!(named(Some("")), "10.0.0.1");
+    assert_eq!(named(Some("not a name")), "10.0.0.1");
+}
+
+#[test]
+fn pools_never_share_a_key_and_equal_plans_keep_it() {
+    let (ca, boards) = (TestCa::new("mesh"), boards().0);
+    let mut other = upstream_plan(UpstreamPeer::Spiffe {
+        expected: SpiffeId::new("spiffe://corp.example/programs").unwrap(),
+        anchors: Some(ca.anchors()),
+    });
+    other.pool = PoolId::new("programs");
+    let mut plan = IdentityPlan {
+        upstreams: vec![upstream_plan(spiffe(Some(&ca))), other],
+        svid: Some(ca.leaf(&[US]).plan()),
+        ..IdentityPlan::default()
+    };
+    let key = |runtime: &IdentityRuntime, pool: &str| {
+        runtime.upstream_tls(&PoolId::new(pool)).unwrap().generation_key()
+    };
+
+    let (first, _) = compile(&plan, None, &boards).unwrap();
+    plan.upstreams[0].origin = Origin::of("elsewhere");
+    let (moved, _) = compile(&plan, Some(&first), &boards).unwrap();
+    plan.svid = Some(ca.leaf(&[US]).plan());
+    let (rotated, _) = compile(&plan, Some(&moved), &boards).unwrap();
+
+    assert_ne!(key(&first, "appointments"), key(&first, "programs"));
+    assert_eq!(key(&first, "appointments"), key(&moved, "appointments"));
+    assert_eq!(first.generation(), moved.generation());
+    assert_ne!(key(&moved, "appointments"), key(&rotated, "appointments"));
+    assert_ne!(moved.generation(), rotated.generation());
+}
