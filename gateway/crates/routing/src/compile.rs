@@ -176,3 +176,6 @@ impl RoutingRuntime {
         self.inner.boards.metrics.refresh(self.inner.pools.values(), now);
     }
 }
+
+#[cfg(test)]
+mod tests;

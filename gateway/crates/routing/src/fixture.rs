@@ -95,10 +95,6 @@ pub(crate) fn boards() -> Boards {
     Boards::new(&Registry::new()).unwrap()
 }
 
-pub(crate) fn runtime(pool: PoolPlan) -> RoutingRuntime {
-    compile(&plan(vec![pool]), None, &boards()).unwrap().0
-}
-
 pub(crate) fn only(regions: &[&str]) -> AllowedRegions {
     let regions: BTreeSet<RegionId> = regions.iter().copied().map(RegionId::from).collect();
     AllowedRegions::Only(Arc::new(regions))

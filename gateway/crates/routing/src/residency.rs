@@ -159,3 +159,6 @@ fn union(ids: &[JurisdictionId], jurisdictions: &Jurisdictions) -> AllowedRegion
         .flat_map(|set| set.iter().cloned());
     AllowedRegions::Only(Arc::new(regions.collect()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -289,3 +289,6 @@ const fn end(failure: &Failure) -> Next {
         | Outcome::Transport(TransportKind::Protocol) => Reason::EndpointProtocol,
     })
 }
+
+#[cfg(test)]
+mod tests;

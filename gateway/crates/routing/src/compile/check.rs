@@ -1,7 +1,6 @@
 //! What is wrong with a plan. `config` resolves names with better hints; this holds for every plan, however made.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use portcullis_model::{Origin, Problem, Problems, RegionId};
@@ -179,7 +178,8 @@ fn check_endpoint(endpoint: &EndpointPlan, problems: &mut Problems) {
     }
 }
 
-/// A name in lower case without a final dot: labels of letters, digits, `-` and `_`, and not an address.
+/// A name in lower case without a final dot: labels of letters, digits, `-` and `_`. A last label of digits alone
+/// would make it an address, to some resolvers at least.
 fn is_dns_name(host: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()
@@ -190,7 +190,8 @@ fn is_dns_name(host: &str) -> bool {
                 .bytes()
                 .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
     };
-    host.len() <= 253 && host.split('.').all(is_label) && host.parse::<IpAddr>().is_err()
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    host.len() <= 253 && host.split('.').all(is_label) && !host.rsplit('.').next().is_some_and(is_number)
 }
 
 fn named(endpoint: &EndpointPlan) -> String {
