@@ -49,4 +49,4 @@ bench *ARGS:
 
 # One fuzz target for a minute, as in `just fuzz spiffe_id`; needs nightly and cargo-fuzz.
 fuzz TARGET:
-    cd gateway/fuzz && cargo +nightly fuzz run {{TARGET}} -- -max_total_time=60
+    cargo +nightly fuzz run --fuzz-dir gateway/fuzz {{TARGET}} -- -max_total_time=60
