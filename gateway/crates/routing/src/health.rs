@@ -6,7 +6,8 @@
 mod board;
 mod cell;
 pub mod machine;
+mod state;
 
 pub use board::HealthBoard;
 pub(crate) use cell::{Cell, PoolHealth};
-pub use machine::{Cause, EndpointState, Rules};
+pub use state::{Cause, EndpointState, Part, Rules, Urgency};

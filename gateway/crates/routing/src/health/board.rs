@@ -9,7 +9,7 @@ use std::time::Instant;
 use portcullis_model::{EndpointId, PoolId};
 
 use super::cell::{Cell, PoolHealth};
-use super::machine::{EndpointState, Part};
+use super::state::{EndpointState, Part};
 use crate::attempt::Outcome;
 
 /// The health of every endpoint. An endpoint comes onto the board when its pool is first asked for one, so that a

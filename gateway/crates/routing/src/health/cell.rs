@@ -11,7 +11,8 @@ use arc_swap::ArcSwap;
 use portcullis_model::{EndpointId, RegionId};
 use tracing::info;
 
-use super::machine::{Cause, Machine, Part, Rules, Urgency};
+use super::machine::Machine;
+use super::state::{Cause, Part, Rules, Urgency};
 use crate::attempt::Outcome;
 
 /// Of a pool's endpoints at most this share, in percent, is ejected by one gateway: with more gone the evidence is
@@ -131,7 +132,7 @@ impl PoolHealth {
     /// what the pool consists of and which rules hold; an older snapshot that still serves cannot turn them back.
     pub(crate) fn enrol(&self, epoch: u64, rules: Rules, ids: &[EndpointId]) -> Vec<Arc<Cell>> {
         let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
-        let is_newer = epoch > members.epoch;
+        let is_newest = epoch >= members.epoch;
         if members.cells.len() > self.current.load().len() + MOST_SPARE {
             members.cells.retain(|_, cell| Arc::strong_count(cell) > 1);
         }
@@ -141,12 +142,12 @@ impl PoolHealth {
                 .cells
                 .entry((id.region.clone(), id.address))
                 .or_insert_with(|| Arc::new(Cell::new(id.clone(), rules)));
-            if is_newer {
+            if is_newest {
                 cell.change(|machine| machine.adopt(rules));
             }
             cells.push(Arc::clone(cell));
         }
-        if epoch >= members.epoch {
+        if is_newest {
             members.epoch = epoch;
             self.current.store(Arc::new(cells.clone()));
         }

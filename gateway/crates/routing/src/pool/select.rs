@@ -15,8 +15,7 @@ use super::roster::{Member, Roster, Site};
 use super::why::{Code, Reasons, Why};
 use crate::attempt::{Attempt, Outcome, Reach};
 use crate::balance::weighted;
-use crate::health::machine::{Part, Urgency};
-use crate::health::{Cell, PoolHealth};
+use crate::health::{Cell, Part, PoolHealth, Urgency};
 use crate::residency::AllowedRegions;
 
 /// When a client may come back after nothing could serve it: about a probe's interval, so that things may have
@@ -111,10 +110,18 @@ impl Drop for Permit {
 }
 
 /// A pick before it is a selection.
-struct Pick<'a> {
-    site: &'a Site,
-    member: &'a Member,
-    trial: Option<u64>,
+enum Pick<'a> {
+    Member {
+        site: &'a Site,
+        member: &'a Member,
+        trial: Option<u64>,
+    },
+    /// A name without an address; offline only.
+    Name {
+        site: &'a Site,
+        host: &'a Arc<str>,
+        port: u16,
+    },
 }
 
 impl Pool {
@@ -141,9 +148,6 @@ impl Pool {
         }
         let roster = self.roster();
         let mut reasons = Reasons::default();
-        if query.assume_healthy {
-            return self.select_assumed(&roster, query, permit);
-        }
         let pick = self
             .pick_by_preference(&roster, query, &mut reasons)
             .or_else(|| self.last_resort(&roster, query));
@@ -162,23 +166,41 @@ impl Pool {
         mut reasons: Reasons,
         mut permit: Permit,
     ) -> Result<Selection, Rejection> {
-        let Pick { site, member, trial } = pick;
-        if trial.is_some() {
-            reasons.push(&site.region, Some(member.cell.id().address), Code::Trial);
-        }
-        permit.evidence = Some(Evidence {
-            pool: Arc::clone(&roster.health),
-            cell: Arc::clone(&member.cell),
-            ejections: site.ejections.clone(),
-            trial: trial.map(|number| (number, query.now)),
-            recorded: None,
-        });
-        self.check_residency(&site.region, query)?;
-        site.selections.inc();
-        let endpoint = member.cell.id().clone();
+        let (endpoint, dns) = match pick {
+            Pick::Name { site, host, port } => {
+                let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+                let (pool, region) = (self.id().clone(), site.region.clone());
+                (
+                    EndpointId {
+                        pool,
+                        region,
+                        address,
+                    },
+                    Some(Arc::clone(host)),
+                )
+            }
+            Pick::Member { member, .. } if query.assume_healthy => {
+                (member.cell.id().clone(), member.dns.clone())
+            }
+            Pick::Member { site, member, trial } => {
+                if trial.is_some() {
+                    reasons.push(&site.region, Some(member.cell.id().address), Code::Trial);
+                }
+                permit.evidence = Some(Evidence {
+                    pool: Arc::clone(&roster.health),
+                    cell: Arc::clone(&member.cell),
+                    ejections: site.ejections.clone(),
+                    trial: trial.map(|number| (number, query.now)),
+                    recorded: None,
+                });
+                site.selections.inc();
+                (member.cell.id().clone(), member.dns.clone())
+            }
+        };
+        self.check_residency(&endpoint.region, query)?;
         Ok(Selection {
             endpoint,
-            dns: member.dns.clone(),
+            dns,
             why: reasons.into_why(),
             permit,
         })
@@ -207,83 +229,24 @@ impl Pool {
 
     /// A trial before its time of an ejected endpoint, because nothing else is left.
     fn last_resort<'a>(&self, roster: &'a Roster, query: &SelectQuery<'_>) -> Option<Pick<'a>> {
-        if !query.tried.is_empty() {
+        if !query.tried.is_empty() || query.assume_healthy {
             return None;
         }
         let sites = self
             .preference
             .among(query.allowed)
-            .filter_map(|region| roster.site(region));
+            .filter(|region| query.reach.admits(region));
+        let sites = sites.filter_map(|region| roster.site(region));
         sites
             .flat_map(|site| site.members.iter().map(move |member| (site, member)))
             .find_map(|(site, member)| {
                 let trial = member.cell.begin_trial(Urgency::LastResort, query.now)?;
-                Some(Pick {
+                Some(Pick::Member {
                     site,
                     member,
                     trial: Some(trial),
                 })
             })
-    }
-
-    fn select_assumed(
-        &self,
-        roster: &Roster,
-        query: &SelectQuery<'_>,
-        permit: Permit,
-    ) -> Result<Selection, Rejection> {
-        let mut reasons = Reasons::default();
-        for region in self.preference.regions() {
-            let Some(site) = roster.site(region) else {
-                continue;
-            };
-            if !query.allowed.contains(region) {
-                reasons.push(region, None, Code::Residency);
-                continue;
-            }
-            if !query.reach.admits(region) {
-                reasons.push(region, None, Code::Tried);
-                continue;
-            }
-            let members: SmallVec<[&Member; 8]> = site
-                .members
-                .iter()
-                .filter(|member| !member.is_among(query.tried))
-                .collect();
-            let weights = members.iter().map(|member| u32::from(member.weight));
-            let picked = weighted::pick(weights, query.roll).and_then(|index| members.get(index));
-            let found = match (picked, site.unresolved.first()) {
-                (Some(member), _) => Some((member.cell.id().clone(), member.dns.clone())),
-                (None, Some((host, port))) => {
-                    reasons.push(
-                        region,
-                        None,
-                        Code::NoAddress {
-                            host: Arc::clone(host),
-                        },
-                    );
-                    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port);
-                    let endpoint = EndpointId {
-                        pool: self.id().clone(),
-                        region: region.clone(),
-                        address,
-                    };
-                    Some((endpoint, Some(Arc::clone(host))))
-                }
-                (None, None) => None,
-            };
-            if let Some((endpoint, dns)) = found {
-                self.check_residency(region, query)?;
-                return Ok(Selection {
-                    endpoint,
-                    dns,
-                    why: reasons.into_why(),
-                    permit,
-                });
-            }
-        }
-        let reason = self.reason_of_refusal(roster, query);
-        Err(self.refuse(reason, query, reasons.line()))
     }
 
     /// The last look before an endpoint is handed out. It can only fail by a defect in this file, and then the
@@ -307,7 +270,8 @@ impl Pool {
             if query.allowed.contains(region) {
                 is_any_allowed = true;
             } else {
-                could_another_serve |= site.members.iter().any(|member| member.cell.is_usable());
+                could_another_serve |=
+                    query.assume_healthy || site.members.iter().any(|member| member.cell.is_usable());
             }
         }
         let is_restricted = matches!(query.allowed, AllowedRegions::Only(_));
@@ -332,13 +296,14 @@ impl Pool {
 
 /// A pick among one site's endpoints.
 fn pick_in<'a>(site: &'a Site, query: &SelectQuery<'_>, reasons: &mut Reasons) -> Option<Pick<'a>> {
+    let is_ready = |member: &Member| query.assume_healthy || member.cell.is_usable();
     // A second attempt must not land on an endpoint that is being tried out.
     let may_try = query.tried.is_empty();
     let mut candidates: SmallVec<[&Member; 16]> = SmallVec::new();
     for member in &site.members {
         if member.is_among(query.tried) {
             reasons.push(&site.region, Some(member.cell.id().address), Code::Tried);
-        } else if member.cell.is_usable() || (may_try && member.cell.may_try(Urgency::Due, query.now)) {
+        } else if is_ready(member) || (may_try && member.cell.may_try(Urgency::Due, query.now)) {
             candidates.push(member);
         } else if let Some(code) = Code::of(member.cell.lock().state(query.now)) {
             reasons.push(&site.region, Some(member.cell.id().address), code);
@@ -357,15 +322,15 @@ fn pick_in<'a>(site: &'a Site, query: &SelectQuery<'_>, reasons: &mut Reasons) -
         let weights = candidates.iter().map(|member| u32::from(member.weight));
         let index = weighted::pick(weights, query.roll)?;
         let member = candidates.get(index).copied()?;
-        if member.cell.is_usable() {
-            return Some(Pick {
+        if is_ready(member) {
+            return Some(Pick::Member {
                 site,
                 member,
                 trial: None,
             });
         }
         if let Some(trial) = member.cell.begin_trial(Urgency::Due, query.now) {
-            return Some(Pick {
+            return Some(Pick::Member {
                 site,
                 member,
                 trial: Some(trial),
@@ -374,7 +339,15 @@ fn pick_in<'a>(site: &'a Site, query: &SelectQuery<'_>, reasons: &mut Reasons) -
         // Another request took the trial, or the endpoint went down between two looks.
         candidates.remove(index);
     }
-    None
+    let name = site
+        .unresolved
+        .first()
+        .filter(|_| query.assume_healthy && query.tried.is_empty());
+    name.map(|(host, port)| Pick::Name {
+        site,
+        host,
+        port: *port,
+    })
 }
 
 #[cfg(test)]
