@@ -14,10 +14,12 @@ mod file;
 mod resolve;
 mod link;
 mod boot;
+mod compile;
 pub mod reload;
 mod render;
 
 pub use boot::{AccessLogTarget, BootListener, BootPlan, EgressHost};
+pub use compile::compile;
 pub use file::json_schema;
 pub use load::{LoadOptions, Loaded, Refused, load};
 pub use render::{problems_to_json, render};

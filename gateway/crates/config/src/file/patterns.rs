@@ -86,6 +86,9 @@ fn parse_path(text: &str) -> Result<PathPattern, Flaw> {
     }
     let (literal, prefix) = match text.strip_suffix("/**") {
         Some("") => ("/", true),
+        Some(literal) if literal.ends_with('/') => {
+            return Err(bad_path(text, "has an empty segment").with_hint("write one `/` between segments"));
+        }
         Some(literal) => (literal, true),
         None => (text, false),
     };

@@ -1,5 +1,5 @@
 //! What the tests of this room share: a folder with a throw-away PKI and the documents that cases name.
-#![allow(dead_code, reason = "every test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
