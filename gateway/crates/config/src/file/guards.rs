@@ -51,9 +51,11 @@ impl Read for GuardReference {
     }
 }
 
-/// Exactly one of some keys must be written; says which it is by its position.
+/// Exactly one of some keys must be written; says which it is by its position. A section with refused keys is not
+/// told that one is missing: it may be the refused one.
 pub(crate) fn exactly_one(
     written: &[(&'static str, bool)],
+    has_refused_keys: bool,
     origin: &Origin,
     problems: &mut Problems,
 ) -> Option<usize> {
@@ -61,6 +63,7 @@ pub(crate) fn exactly_one(
     let list = || written.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match (present.next(), present.next()) {
         (Some((index, _)), None) => Some(index),
+        (None, _) if has_refused_keys => None,
         (None, _) => {
             problems.push(Problem::error("missing-key", origin, format!("one of {} is missing", list())));
             None

@@ -20,14 +20,13 @@ pub(crate) mod telemetry;
 
 use serde_json::{Map, Value, json};
 
-use self::section::{Definitions, List, Named, Read, section};
-use self::units::Whole;
+use self::section::{Definitions, Flaw, List, Named, Read, Scalar, section};
 
 section! {
     /// The configuration of a Portcullis gateway.
     struct GatewayFile {
         /// The version of this format: 1.
-        required version: Whole<1, 1>,
+        required version: Version,
         /// The gateway process itself.
         optional gateway: gateway::Gateway,
         /// The doors, by name.
@@ -56,6 +55,25 @@ section! {
         optional telemetry: telemetry::Telemetry,
     }
     later { "stores", "safety", "acme", "drills", "include" }
+}
+
+/// The version of the format that this gateway reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Version;
+
+impl Scalar for Version {
+    const EXPECTED: &'static str = "a version of the format: 1";
+
+    fn parse(text: &str, _: bool) -> Result<Self, Flaw> {
+        if text == "1" {
+            return Ok(Self);
+        }
+        Err(Flaw::new("bad-value", format!("{text:?} is not a version of this format")).with_hint("write `version: 1`"))
+    }
+
+    fn schema() -> Value {
+        json!({ "const": 1 })
+    }
 }
 
 /// The JSON Schema of the file, for editors and for `portcullis schema`.

@@ -193,7 +193,7 @@ impl Rule {
             ("spiffe", !keys.spiffe.is_absent()),
             ("authenticated", !keys.authenticated.is_absent()),
         ];
-        exactly_one(&written, origin, problems)?;
+        exactly_one(&written, keys.has_refused_keys, origin, problems)?;
         let demand = if let Some(name) = keys.name.at() {
             Demand::Policy(name.clone())
         } else if let Some(scope) = keys.scope.get() {

@@ -270,14 +270,20 @@ pub(crate) fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a 
 /// The keys of a mapping while a section reads them.
 pub(crate) struct Keys<'a> {
     entries: &'a [Entry],
+    known: &'static [&'static str],
     origin: &'a Origin,
     problems: &'a mut Problems,
 }
 
 impl<'a> Keys<'a> {
-    pub(crate) fn open(node: &'a Node, origin: &'a Origin, problems: &'a mut Problems) -> Option<Self> {
+    pub(crate) fn open(
+        node: &'a Node,
+        known: &'static [&'static str],
+        origin: &'a Origin,
+        problems: &'a mut Problems,
+    ) -> Option<Self> {
         if let NodeKind::Mapping(entries) = &node.kind {
-            return Some(Self { entries, origin, problems });
+            return Some(Self { entries, known, origin, problems });
         }
         problems.push(wrong_type("keys with values", node, origin));
         None
@@ -296,6 +302,9 @@ impl<'a> Keys<'a> {
 
     pub(crate) fn required<T: Read>(&mut self, name: &str) -> Key<T> {
         let key = self.optional(name);
+        if key.is_absent() && self.is_misspelt(name) {
+            return Key::Broken;
+        }
         if key.is_absent() {
             let message = format!("the key {name:?} is missing");
             self.problems.push(Problem::error("missing-key", self.origin, message));
@@ -304,9 +313,17 @@ impl<'a> Keys<'a> {
         key
     }
 
-    /// Refuses what is left: keys that later versions will have, and keys that nobody knows.
-    pub(crate) fn close(self, known: &[&str], later: &[&str]) {
-        for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+    /// True when some key looks like this one: its problem says what is meant, and that is enough.
+    fn is_misspelt(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| !self.known.contains(&entry.key.as_str()) && did_you_mean(&entry.key, [name]).is_some())
+    }
+
+    /// Refuses what is left: keys that later versions will have, and keys that nobody knows. True when there were any.
+    pub(crate) fn close(self, later: &[&str]) -> bool {
+        let Self { entries, known, .. } = self;
+        let mut any = false;
+        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            any = true;
             let origin = entry.place.origin(join(&self.origin.path, &entry.key));
             if later.contains(&entry.key.as_str()) {
                 let message = format!("`{}` is not supported yet", entry.key);
@@ -320,6 +337,7 @@ impl<'a> Keys<'a> {
             });
             self.problems.push(problem.with_hint(hint));
         }
+        any
     }
 }
 
@@ -368,6 +386,8 @@ macro_rules! section {
         #[derive(Debug, Default)]
         pub(crate) struct $name {
             $( $(#[doc = $key_doc])* pub(crate) $field: $crate::file::section::Key<$ty>, )*
+            /// True when keys stood here that were refused, so that a missing one may be among them.
+            pub(crate) has_refused_keys: bool,
         }
 
         impl $name {
@@ -384,11 +404,12 @@ macro_rules! section {
                 origin: &::portcullis_model::Origin,
                 problems: &mut ::portcullis_model::Problems,
             ) -> Option<Self> {
-                let mut keys = $crate::file::section::Keys::open(node, origin, problems)?;
-                let section = Self {
+                let mut keys = $crate::file::section::Keys::open(node, Self::KEYS, origin, problems)?;
+                let mut section = Self {
                     $( $field: keys.$need::<$ty>($crate::file::section::key_name!($field $($key)?)), )*
+                    has_refused_keys: false,
                 };
-                keys.close(Self::KEYS, Self::LATER);
+                section.has_refused_keys = keys.close(Self::LATER);
                 Some(section)
             }
 

@@ -58,9 +58,9 @@ fn measure(text: &str, units: &[(&str, u64)], kind: &str, example: &str) -> Resu
     };
     let words = || units.iter().map(|(word, _)| *word);
     if unit.is_empty() {
-        let suggestion = example.trim_start_matches(|c: char| c.is_ascii_digit());
+        let suggestion = suggest(number, units, example);
         return Err(Flaw::new("missing-unit", format!("{kind} needs a unit, found the bare number {text}"))
-            .with_hint(format!("write \"{text}{suggestion}\"; units: {}", words().collect::<Vec<_>>().join(", "))));
+            .with_hint(format!("write \"{suggestion}\"; units: {}", words().collect::<Vec<_>>().join(", "))));
     }
     if let Some((_, factor)) = units.iter().find(|(word, _)| *word == unit) {
         return Ok((number, *factor));
@@ -75,6 +75,16 @@ fn measure(text: &str, units: &[(&str, u64)], kind: &str, example: &str) -> Resu
             .unwrap_or_else(|| format!("units: {}", words().collect::<Vec<_>>().join(", "))),
     };
     Err(flaw.with_hint(hint))
+}
+
+/// What a bare number probably meant: bytes are counted in the largest unit that divides them, all else is in the
+/// unit of the example.
+fn suggest(number: u64, units: &[(&str, u64)], example: &str) -> String {
+    if units == BYTE_UNITS {
+        let largest = units.iter().rev().find(|(_, factor)| number >= *factor && number % factor == 0);
+        return largest.map_or_else(|| format!("{number}B"), |(word, factor)| format!("{}{word}", number / factor));
+    }
+    format!("{number}{}", example.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
 fn duration(text: &str) -> Result<Duration, Flaw> {
@@ -207,7 +217,12 @@ impl Scalar for GuardShare {
 
     fn parse(text: &str, plain: bool) -> Result<Self, Flaw> {
         let with_unit = if text.ends_with('%') { text.to_owned() } else { format!("{text}%") };
-        let share = Percent::parse(&with_unit, plain)?.0;
+        let share = Percent::parse(&with_unit, plain)
+            .map_err(|_| {
+                Flaw::new("bad-value", format!("{text:?} is not a share above 0% and up to 100%"))
+                    .with_hint("write one like 5 or \"5%\"")
+            })?
+            .0;
         if share == 0 {
             return Err(Flaw::new("out-of-range", "0% of the requests").with_hint("write `mode: off`"));
         }
@@ -257,7 +272,7 @@ mod tests {
         assert!(flaw.hint.unwrap().starts_with("write \"30s\""));
 
         let flaw = Bytes::parse("1024", true).unwrap_err();
-        assert!(flaw.hint.unwrap().starts_with("write \"1024MiB\""));
+        assert!(flaw.hint.unwrap().starts_with("write \"1KiB\""));
     }
 
     #[test]

@@ -137,11 +137,11 @@ fn client_certificates(listener: &Listener, problems: &mut Problems) {
     let Some(tls) = listener.tls.get() else { return };
     let hosts = entries(&tls.hosts).filter_map(|entry| entry.value.get()?.client_certificates.at());
     for rules in tls.client_certificates.at().into_iter().chain(hosts) {
-        let ClientCertificateRules { mode, trust } = &rules.value;
+        let ClientCertificateRules { mode, trust, has_refused_keys: _ } = &rules.value;
         let names_nobody = trust.is_absent() || trust.get().is_some_and(|list| list.items.is_empty() && !list.broken);
         match mode.get() {
             Some(ClientCertificates::Request | ClientCertificates::Require) if names_nobody => {
-                let message = "client certificates are asked for, but `trust` says by whose anchors they count";
+                let message = "client certificates are asked for, but `trust` does not say by whose anchors they count";
                 let problem = Problem::error("missing-key", &rules.origin, message);
                 problems.push(problem.with_hint("add `trust: [ … ]` with names under `trust`"));
             }

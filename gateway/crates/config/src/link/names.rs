@@ -19,11 +19,13 @@ struct Names<'a> {
     kind: &'static str,
     defined: BTreeMap<&'a str, &'a At<String>>,
     used: BTreeSet<&'a str>,
+    /// True when something referred to a name that is not there, and perhaps meant one that is.
+    is_missed: bool,
 }
 
 impl<'a> Names<'a> {
     fn of<T>(kind: &'static str, section: &'a Key<Named<T>>, problems: &mut Problems) -> Self {
-        let mut names = Self { kind, defined: BTreeMap::new(), used: BTreeSet::new() };
+        let mut names = Self { kind, defined: BTreeMap::new(), used: BTreeSet::new(), is_missed: false };
         for entry in entries(section) {
             check_name(kind, &entry.name, problems);
             names.defined.insert(&entry.name.value, &entry.name);
@@ -41,6 +43,7 @@ impl<'a> Names<'a> {
             self.used.insert(&name.value);
             return;
         }
+        self.is_missed = true;
         let message = format!("unknown {} {:?}", self.kind, name.value);
         let problem = Problem::error("unknown-reference", &name.origin, message);
         let known = || self.defined.keys().copied().chain(words.iter().copied());
@@ -56,6 +59,9 @@ impl<'a> Names<'a> {
     }
 
     fn warn_of_unused(&self, problems: &mut Problems) {
+        if self.is_missed {
+            return;
+        }
         for (name, at) in &self.defined {
             if !self.used.contains(name) {
                 let message = format!("the {} {name:?} is not used", self.kind);

@@ -102,6 +102,9 @@ fn schemes(file: &GatewayFile, at: &At<Route>, problems: &mut Problems) {
             problems.push(Problem::error("duplicate-name", &scheme.origin, "the scheme stands here twice"));
         }
         let Some(trust) = scheme.value.mtls.at() else { continue };
+        if !entries(&file.trust).any(|entry| entry.name.value == trust.value) {
+            continue;
+        }
         let is_asked = route_listeners(file, &at.value).any(|listener| asks_for(listener, &trust.value));
         if !is_asked {
             let message = format!("no listener of {} asks for certificates under {:?}", describe(at), trust.value);

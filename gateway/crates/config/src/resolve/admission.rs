@@ -91,7 +91,7 @@ fn default_burst(rate: Rate) -> NonZeroU32 {
 
 fn policy(name: &At<String>, policy: &Policy, resolver: &mut Resolver<'_, '_>) -> Option<PolicyPlan> {
     let written = [("rego", !policy.rego.is_absent()), ("wasm", !policy.wasm.is_absent())];
-    exactly_one(&written, &name.origin, resolver.problems)?;
+    exactly_one(&written, policy.has_refused_keys, &name.origin, resolver.problems)?;
     let (source, default_decision) = if let Some(path) = policy.rego.at() {
         (rego(path, policy.data.at(), resolver)?, DEFAULT_REGO_DECISION)
     } else {

@@ -68,7 +68,7 @@ pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Ident
 fn trust(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Vec<TrustPlan> {
     let mut plans = Vec::new();
     for entry in entries(&file.trust) {
-        let Some(Trust { pem, spiffe }) = entry.value.get() else { continue };
+        let Some(Trust { pem, spiffe, has_refused_keys }) = entry.value.get() else { continue };
         let certificates = pem.at().map(|path| resolver.certificates(path, "trust anchors"));
         let anchors = match (spiffe.get(), certificates) {
             (_, Some(None)) => continue,
@@ -76,7 +76,7 @@ fn trust(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Vec<TrustPlan> 
             (Some(domain), Some(Some(bundle))) => TrustAnchors::TrustDomain(domain.clone(), Some(bundle)),
             (None, Some(Some(anchors))) => TrustAnchors::Pem(anchors),
             (None, None) => {
-                if pem.is_absent() && spiffe.is_absent() {
+                if pem.is_absent() && spiffe.is_absent() && !has_refused_keys {
                     let message = "one of `pem`, `spiffe` is missing";
                     resolver.error("missing-key", &entry.name.origin, message);
                 }
@@ -131,7 +131,7 @@ fn key_source(
         ("url", !jwks.value.url.is_absent()),
         ("file", !jwks.value.file.is_absent()),
     ];
-    exactly_one(&written, &jwks.origin, resolver.problems)?;
+    exactly_one(&written, jwks.value.has_refused_keys, &jwks.origin, resolver.problems)?;
     if let Some(discovery) = jwks.value.discovery.at() {
         if !discovery.value {
             resolver.error_with_hint(
@@ -266,7 +266,7 @@ fn upstream(
     trust: &[TrustPlan],
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<UpstreamTlsPlan> {
-    let PoolTls { expect, server_name, ca } = &tls.value;
+    let PoolTls { expect, server_name, ca, has_refused_keys: _ } = &tls.value;
     if let Some(expected) = expect.at() {
         if !server_name.is_absent() || !ca.is_absent() {
             let message = "`expect` stands alone: a SPIFFE ID is verified by its own trust bundle";

@@ -131,7 +131,7 @@ fn values<Name>(
 
 fn scheme(at: &At<Scheme>, resolver: &mut Resolver<'_, '_>) -> Option<SchemePlan> {
     let written = [("jwt", !at.value.jwt.is_absent()), ("mtls", !at.value.mtls.is_absent())];
-    exactly_one(&written, &at.origin, resolver.problems)?;
+    exactly_one(&written, at.value.has_refused_keys, &at.origin, resolver.problems)?;
     let scheme = match (at.value.jwt.get(), at.value.mtls.get()) {
         (Some(issuer), _) => SchemeKind::Jwt(IssuerId::from(issuer.as_str())),
         (None, Some(trust)) => SchemeKind::Mtls(TrustId::from(trust.as_str())),
@@ -168,7 +168,7 @@ fn action(route: &Route, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> Op
         ("respond", !route.respond.is_absent()),
         ("redirect", !route.redirect.is_absent()),
     ];
-    exactly_one(&written, origin, resolver.problems)?;
+    exactly_one(&written, route.has_refused_keys, origin, resolver.problems)?;
     if let Some(pool) = route.pool.get() {
         return Some(ActionPlan::Pool(PoolId::from(pool.as_str())));
     }

@@ -89,7 +89,7 @@ fn sites(
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<Vec<SitePlan>> {
     let written = [("endpoints", !pool.endpoints.is_absent()), ("sites", !pool.sites.is_absent())];
-    exactly_one(&written, &name.origin, resolver.problems)?;
+    exactly_one(&written, pool.has_refused_keys, &name.origin, resolver.problems)?;
     if let Some(endpoints) = pool.endpoints.at() {
         let endpoints_plan = self::endpoints(endpoints, resolver);
         return Some(vec![SitePlan {
@@ -144,7 +144,7 @@ fn endpoints(list: &At<List<Endpoint>>, resolver: &mut Resolver<'_, '_>) -> Vec<
 
 fn address(endpoint: &Endpoint, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> Option<EndpointAddress> {
     let written = [("address", !endpoint.address.is_absent()), ("dns", !endpoint.dns.is_absent())];
-    exactly_one(&written, origin, resolver.problems)?;
+    exactly_one(&written, endpoint.has_refused_keys, origin, resolver.problems)?;
     if let Some(dns) = endpoint.dns.get() {
         return Some(EndpointAddress::Dns { host: Arc::from(dns.host.as_str()), port: dns.port });
     }
@@ -166,7 +166,7 @@ fn health(health: &Health, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> 
         fall: small(&health.fall, default.fall),
         rise: small(&health.rise, default.rise),
     };
-    if health.probe.is_absent() {
+    if health.probe.is_absent() && !health.has_refused_keys {
         let message = "without a `probe` the other keys of `health` do nothing";
         resolver.error_with_hint("missing-key", origin, message, "add `probe: { http: /healthz }`");
     }
@@ -179,7 +179,7 @@ fn health(health: &Health, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> 
 
 fn probe(probe: &Probe, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> Option<ProbePlan> {
     let written = [("http", !probe.http.is_absent()), ("tcp", !probe.tcp.is_absent())];
-    exactly_one(&written, origin, resolver.problems)?;
+    exactly_one(&written, probe.has_refused_keys, origin, resolver.problems)?;
     if let Some(path) = probe.http.at() {
         let is_path = path.value.starts_with('/') && path.value.parse::<http::uri::PathAndQuery>().is_ok();
         if !is_path {
