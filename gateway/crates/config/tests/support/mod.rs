@@ -3,8 +3,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use portcullis_admission::limit::LimitTable;
 use portcullis_config::{LoadOptions, Loaded, Refused, load};
+use portcullis_identity::{Clock, FetchFault, KeyFetch};
+use portcullis_pipeline::{Boards, HeldBodies};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 
 /// A folder that is gone when the test ends.
@@ -19,7 +26,7 @@ impl Folder {
     /// One with certificates, keys, a contract, policies and a key set.
     pub fn with_everything() -> Self {
         let folder = Self::empty();
-        folder.add_pki();
+        folder.add_pki("");
         folder.write("jwks.json", r#"{"keys":[]}"#);
         folder.write("openapi.yaml", "openapi: 3.1.0\ninfo: { title: t, version: '1' }\npaths: {}\n");
         folder.write("policies/authz.rego", "package portcullis.authz\n\ndecision := false\n");
@@ -30,17 +37,18 @@ impl Folder {
         folder
     }
 
-    fn add_pki(&self) {
+    /// A CA, and a certificate with its key, below a prefix.
+    pub fn add_pki(&self, prefix: &str) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        self.write("ca.pem", &ca.pem());
+        self.write(&format!("{prefix}ca.pem"), &ca.pem());
         let mut params = CertificateParams::new(vec!["localhost".to_owned(), "api.example.com".to_owned()]).unwrap();
         params.subject_alt_names.push(SanType::URI("spiffe://corp.example/gateway".try_into().unwrap()));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &ca).unwrap();
-        self.write("server.pem", &certificate.pem());
-        self.write("server.key", &key.serialize_pem());
+        self.write(&format!("{prefix}server.pem"), &certificate.pem());
+        self.write(&format!("{prefix}server.key"), &key.serialize_pem());
     }
 
     /// Writes a file below it.
@@ -65,6 +73,26 @@ impl Folder {
 /// Nothing from outside but one variable.
 pub fn options() -> LoadOptions<'static> {
     LoadOptions { offline: false, region: None, env: &|name| (name == "API_KEY").then(|| "k3y".to_owned()) }
+}
+
+/// Fetches nothing.
+struct NoFetch;
+
+#[async_trait]
+impl KeyFetch for NoFetch {
+    async fn fetch(&self, _url: &str) -> Result<Bytes, FetchFault> {
+        Err(FetchFault::Refused("nothing is fetched here".to_owned()))
+    }
+}
+
+/// Empty boards.
+pub fn boards() -> Boards {
+    Boards {
+        identity: portcullis_identity::Boards::new(Arc::new(NoFetch), Clock::new(Instant::now, SystemTime::now)),
+        routing: portcullis_routing::Boards::new(&prometheus::Registry::new()).unwrap(),
+        limits: Arc::new(LimitTable::new()),
+        held: Arc::new(HeldBodies::new()),
+    }
 }
 
 /// The smallest file of the documentation.
