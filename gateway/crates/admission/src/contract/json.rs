@@ -281,7 +281,7 @@ mod tests {
 
         assert_eq!(
             rejection.detail.unwrap().private.as_deref(),
-            Some("line 1 column 14")
+            Some("line 1 column 15")
         );
     }
 }

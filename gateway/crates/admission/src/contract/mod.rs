@@ -19,7 +19,10 @@ mod operation;
 mod parameter;
 mod schema;
 mod shape;
+mod teller;
 mod template;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod violation;
 

@@ -10,12 +10,21 @@ use portcullis_model::Violation;
 use serde_json::{Map, Value, json};
 
 use super::document::{Document, Place};
+use super::teller::Teller;
 use super::translate::{Reference, Translation};
-use super::violation::{self, Pointer};
+use super::violation::Pointer;
 
 /// A compiled schema; cheap to share.
 #[derive(Clone, Debug)]
-pub(super) struct Schema(Arc<Validator>);
+pub(super) struct Schema(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    /// Gives the verdict.
+    validator: Validator,
+    /// Says why.
+    teller: Teller,
+}
 
 impl Schema {
     /// Checks a value; `Err` has at least one violation.
@@ -25,7 +34,10 @@ impl Schema {
         location: &'static str,
         base: &Pointer,
     ) -> Result<(), Vec<Violation>> {
-        violation::check(&self.0, value, location, base)
+        if self.0.validator.is_valid(value) {
+            return Ok(());
+        }
+        Err(self.0.teller.tell(value, location, base))
     }
 }
 
@@ -145,9 +157,12 @@ impl SchemaCompiler {
             .numbers
             .get(&place.pointer)
             .map_or_else(|| "root".to_owned(), usize::to_string);
+        // The teller takes the definitions as they are; the validator gets them with a place to start from.
+        let teller = Teller::new(&definitions, &start);
         let closed = json!({ "$ref": format!("#/$defs/{start}"), "$defs": definitions });
-        match options().build(&closed) {
-            Ok(validator) => Some(Schema(Arc::new(validator))),
+        let validator = options().build(&closed).map_err(Box::new);
+        match validator.and_then(|validator| Ok(Compiled { validator, teller: teller? })) {
+            Ok(compiled) => Some(Schema(Arc::new(compiled))),
             Err(error) => {
                 let path = error.instance_path().as_str();
                 let inside = path.strip_prefix("/$defs/").unwrap_or_default();
