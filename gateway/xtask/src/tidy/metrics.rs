@@ -128,7 +128,7 @@ mod tests {
     fn names_in_tests_and_of_other_things_do_not_count() {
         assert!(
             found(
-                "#[cfg(test)]\nconst A: &str = \"portcullis_a\";",
+                "\n#[cfg(test)]\nconst A: &str = \"portcullis_a\";",
                 "`portcullis run`"
             )
             .is_empty()
