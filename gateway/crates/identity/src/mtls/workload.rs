@@ -48,6 +48,8 @@ pub(crate) struct Delivered {
     pub(crate) generation: u64,
     pub(crate) svid: Option<Arc<CertifiedKey>>,
     pub(crate) bundles: BTreeMap<TrustDomain, Arc<Anchors>>,
+    /// The bundles as they came, to tell an equal delivery from a new one.
+    raw_bundles: BTreeMap<TrustDomain, Vec<CertificateDer<'static>>>,
 }
 
 /// The last delivery, for everything that follows it.
@@ -67,27 +69,32 @@ impl WorkloadBoard {
         })
     }
 
-    /// Publishes a delivery and returns its generation.
+    /// Publishes a delivery and returns its generation; an equal one again keeps generation and sessions.
     ///
     /// # Errors
     /// When the SVID's key does not fit, its leaf does not carry the ID, or an anchor cannot be read;
     /// the previous delivery then stays.
     pub fn publish(&self, delivery: WorkloadIdentity) -> Result<u64, IdentityFault> {
+        let current = self.current.load();
+        if current.equals(&delivery) {
+            return Ok(current.generation);
+        }
         let svid = delivery.svid.map(check_svid).transpose()?;
         let mut bundles = BTreeMap::new();
-        for (domain, certificates) in delivery.bundles {
-            let anchors = Anchors::read(&certificates).map_err(|(index, source)| IdentityFault::Anchor {
+        for (domain, certificates) in &delivery.bundles {
+            let anchors = Anchors::read(certificates).map_err(|(index, source)| IdentityFault::Anchor {
                 domain: domain.clone(),
                 index,
                 source,
             })?;
-            bundles.insert(domain, Arc::new(anchors));
+            bundles.insert(domain.clone(), Arc::new(anchors));
         }
         let generation = self.next_generation();
         self.current.store(Arc::new(Delivered {
             generation,
             svid,
             bundles,
+            raw_bundles: delivery.bundles,
         }));
         Ok(generation)
     }
@@ -112,6 +119,15 @@ impl WorkloadBoard {
     /// A number no other generation of trust has had.
     pub(crate) fn next_generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl Delivered {
+    /// True when the agent says again what it said last; the leaf stands for its key.
+    fn equals(&self, delivery: &WorkloadIdentity) -> bool {
+        let ours = self.svid.as_ref().map(|svid| svid.cert.as_slice());
+        let theirs = delivery.svid.as_ref().map(|svid| svid.chain.as_slice());
+        ours == theirs && self.raw_bundles == delivery.bundles
     }
 }
 
@@ -148,6 +164,18 @@ mod tests {
         assert!(board.is_ready());
         assert!(second > first);
         assert_eq!(board.generation(), second);
+    }
+
+    #[test]
+    fn an_equal_delivery_keeps_its_generation() {
+        let (board, ca) = (WorkloadBoard::new(), TestCa::new("ca"));
+        let leaf = ca.leaf(&[US]);
+
+        let first = board.publish(delivery(leaf.svid(US), &ca)).unwrap();
+
+        assert_eq!(board.publish(delivery(leaf.svid(US), &ca)).unwrap(), first);
+        let other_bundle = delivery(leaf.svid(US), &TestCa::new("ca"));
+        assert_ne!(board.publish(other_bundle).unwrap(), first);
     }
 
     #[test]
