@@ -139,3 +139,111 @@ where
     }
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use portcullis_model::{Mode, Origin};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plan::{KeyPart, UnknownOperations};
+
+    fn contract(name: &str, document: Value) -> ContractPlan {
+        ContractPlan {
+            id: ContractId::from(name),
+            origin: Origin::of(format!("contracts.{name}")),
+            file: "api.yaml".into(),
+            document: Arc::new(document),
+            guard: Guard::ENFORCE,
+            unknown_operations: UnknownOperations::Deny,
+        }
+    }
+
+    fn limit(name: &str, burst: u32) -> LimitPlan {
+        LimitPlan {
+            id: LimitId::from(name),
+            origin: Origin::of(format!("rate_limits.{name}")),
+            key: vec![KeyPart::ClientAddress],
+            count: NonZeroU32::MIN,
+            per: Duration::from_secs(1),
+            burst: NonZeroU32::new(burst).unwrap(),
+            guard: Guard::ENFORCE,
+        }
+    }
+
+    fn plan() -> AdmissionPlan {
+        let document = json!({"openapi": "3.1.0", "info": {}, "paths": {"/a": {"get": {}}}});
+        AdmissionPlan {
+            contracts: vec![contract("c", document)],
+            limits: vec![limit("l", 1)],
+            policies: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn everything_is_found_by_its_name_and_nothing_else_is() {
+        let (runtime, warnings) = compile(&plan(), None).unwrap();
+
+        assert!(warnings.is_empty());
+        assert!(runtime.contract(&ContractId::from("c")).is_some());
+        assert!(runtime.limit(&LimitId::from("l")).is_some());
+        assert!(runtime.contract(&ContractId::from("l")).is_none());
+        assert!(runtime.policy(&PolicyId::from("p")).is_none());
+        assert_eq!(runtime.limits().count(), 1);
+    }
+
+    #[test]
+    fn equal_parts_are_taken_over_and_changed_ones_compiled() {
+        let (before, _) = compile(&plan(), None).unwrap();
+        let mut changed = plan();
+        changed.limits = vec![limit("l", 2)];
+
+        let (after, _) = compile(&changed, Some(&before)).unwrap();
+
+        let contract = |runtime: &AdmissionRuntime| runtime.contract(&ContractId::from("c")).unwrap();
+        let limit = |runtime: &AdmissionRuntime| runtime.limit(&LimitId::from("l")).unwrap();
+        assert!(Arc::ptr_eq(&contract(&before), &contract(&after)));
+        assert!(!Arc::ptr_eq(&limit(&before), &limit(&after)));
+    }
+
+    #[test]
+    fn a_change_of_mode_alone_takes_effect() {
+        let (before, _) = compile(&plan(), None).unwrap();
+        let mut observed = plan();
+        observed.contracts.iter_mut().for_each(|one| {
+            one.guard = Guard {
+                mode: Mode::Observe,
+                share: 1,
+            }
+        });
+
+        let (after, _) = compile(&observed, Some(&before)).unwrap();
+
+        assert_eq!(
+            after.contract_guard(&ContractId::from("c")).unwrap().mode,
+            Mode::Observe
+        );
+        assert_eq!(
+            after.contract(&ContractId::from("c")).unwrap().guard().mode,
+            Mode::Observe
+        );
+    }
+
+    #[test]
+    fn problems_of_all_parts_are_told_at_once() {
+        let mut bad = plan();
+        bad.contracts.push(contract("d", json!({})));
+        bad.limits.push(LimitPlan {
+            key: Vec::new(),
+            ..limit("m", 1)
+        });
+
+        let problems = compile(&bad, None).unwrap_err();
+
+        let codes: Vec<_> = problems.iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, ["contract-version", "limit-key"]);
+    }
+}

@@ -6,13 +6,13 @@
 //!
 //! Start with [`plan`] (what the room is told), then [`contract`], [`limit`] and [`policy`], one per guard.
 
-pub mod plan;
 pub mod compile;
 pub mod contract;
 pub mod limit;
-pub mod policy;
-pub mod observed;
 pub mod metrics;
+pub mod observed;
+pub mod plan;
+pub mod policy;
 
 pub use compile::{AdmissionRuntime, compile};
 pub use observed::Observed;

@@ -161,7 +161,12 @@ impl SchemaCompiler {
         let teller = Teller::new(&definitions, &start);
         let closed = json!({ "$ref": format!("#/$defs/{start}"), "$defs": definitions });
         let validator = options().build(&closed).map_err(Box::new);
-        match validator.and_then(|validator| Ok(Compiled { validator, teller: teller? })) {
+        match validator.and_then(|validator| {
+            Ok(Compiled {
+                validator,
+                teller: teller?,
+            })
+        }) {
             Ok(compiled) => Some(Schema(Arc::new(compiled))),
             Err(error) => {
                 let path = error.instance_path().as_str();

@@ -46,10 +46,26 @@ const SHALLOW: [&str; 24] = [
 
 /// Words of which only the verdict is asked, with the words that belong to them.
 const PIECES: [(&str, &[&str], &str); 6] = [
-    ("anyOf", &["anyOf"], "a value that fits at least one of the alternatives"),
-    ("oneOf", &["oneOf"], "a value that fits exactly one of the alternatives"),
-    ("if", &["if", "then", "else"], "a value that fits the schema that applies to it"),
-    ("dependentSchemas", &["dependentSchemas"], "a value that fits the schemas that apply to it"),
+    (
+        "anyOf",
+        &["anyOf"],
+        "a value that fits at least one of the alternatives",
+    ),
+    (
+        "oneOf",
+        &["oneOf"],
+        "a value that fits exactly one of the alternatives",
+    ),
+    (
+        "if",
+        &["if", "then", "else"],
+        "a value that fits the schema that applies to it",
+    ),
+    (
+        "dependentSchemas",
+        &["dependentSchemas"],
+        "a value that fits the schemas that apply to it",
+    ),
     ("propertyNames", &["propertyNames"], "allowed property names"),
     (
         "patternProperties",
@@ -107,7 +123,11 @@ impl Teller {
         }
         let Builder { parts, extra, .. } = builder;
         let validators = options().build_map(&json!({ "$defs": extra }))?;
-        Ok(Self { validators, parts, start })
+        Ok(Self {
+            validators,
+            parts,
+            start,
+        })
     }
 
     /// What is wrong with a value that does not fit; at least one violation.
@@ -120,19 +140,37 @@ impl Teller {
             if told.len() >= MAX_VIOLATIONS || seen.len() >= MAX_PAIRS {
                 break;
             }
-            let Some(part) = self.parts.get(at).filter(|_| seen.insert((at, std::ptr::from_ref(value).addr()))) else {
+            let Some(part) = self
+                .parts
+                .get(at)
+                .filter(|_| seen.insert((at, std::ptr::from_ref(value).addr())))
+            else {
                 continue;
             };
             let before = told.len();
             self.tell_shallow(part, value, location, &pointer, &mut told);
-            let is_whole_wrong = || part.whole.as_ref().is_some_and(|whole| !self.accepts(whole, value));
+            let is_whole_wrong = || {
+                part.whole
+                    .as_ref()
+                    .is_some_and(|whole| !self.accepts(whole, value))
+            };
             if told.len() == before && is_whole_wrong() {
-                told.push(violation(location, pointer.clone(), "unevaluatedProperties", "no additional parts"));
+                told.push(violation(
+                    location,
+                    pointer.clone(),
+                    "unevaluatedProperties",
+                    "no additional parts",
+                ));
             }
             part.open_parts(value, &pointer, &mut open);
         }
         if told.is_empty() {
-            told.push(violation(location, base.clone(), "schema", "a value that fits the schema"));
+            told.push(violation(
+                location,
+                base.clone(),
+                "schema",
+                "a value that fits the schema",
+            ));
         }
         told.truncate(MAX_VIOLATIONS);
         told
@@ -147,7 +185,12 @@ impl Teller {
         told: &mut Vec<Violation>,
     ) {
         if part.accepts_nothing {
-            told.push(violation(location, pointer.clone(), "falseSchema", "no value here"));
+            told.push(violation(
+                location,
+                pointer.clone(),
+                "falseSchema",
+                "no value here",
+            ));
         }
         if let Some(validator) = part.shallow.as_ref().and_then(|name| self.validator(name)) {
             for error in validator.iter_errors(value).take(MAX_VIOLATIONS) {
@@ -163,7 +206,8 @@ impl Teller {
     }
 
     fn accepts(&self, name: &str, value: &Value) -> bool {
-        self.validator(name).is_none_or(|validator| validator.is_valid(value))
+        self.validator(name)
+            .is_none_or(|validator| validator.is_valid(value))
     }
 
     fn validator(&self, name: &str) -> Option<&Validator> {
@@ -173,7 +217,12 @@ impl Teller {
 
 impl Part {
     /// What is to be looked at next, the first last.
-    fn open_parts<'v>(&self, value: &'v Value, pointer: &Pointer, open: &mut Vec<(usize, &'v Value, Pointer)>) {
+    fn open_parts<'v>(
+        &self,
+        value: &'v Value,
+        pointer: &Pointer,
+        open: &mut Vec<(usize, &'v Value, Pointer)>,
+    ) {
         let from = open.len();
         open.extend(self.same.iter().map(|same| (*same, value, pointer.clone())));
         match value {
@@ -245,7 +294,10 @@ impl<'s> Builder<'s> {
 
     fn part(&mut self, schema: &'s Value) -> Part {
         let Some(words) = schema.as_object() else {
-            return Part { accepts_nothing: *schema == Value::Bool(false), ..Part::default() };
+            return Part {
+                accepts_nothing: *schema == Value::Bool(false),
+                ..Part::default()
+            };
         };
         let has_patterns = words.contains_key("patternProperties");
         let mut part = Part::default();
@@ -256,27 +308,50 @@ impl<'s> Builder<'s> {
             .collect();
         if !has_patterns && words.get("additionalProperties") == Some(&Value::Bool(false)) {
             // Only the names matter here; the members are looked at on their own.
-            let names = words.get("properties").and_then(Value::as_object).into_iter().flatten();
+            let names = words
+                .get("properties")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten();
             let names: Map<_, _> = names.map(|(name, _)| (name.clone(), Value::Bool(true))).collect();
             shallow.insert("properties".to_owned(), Value::Object(names));
             shallow.insert("additionalProperties".to_owned(), Value::Bool(false));
         }
         part.shallow = (!shallow.is_empty()).then(|| self.add(Value::Object(shallow)));
-        for (keyword, wanted, expected) in PIECES.iter().filter(|(keyword, ..)| words.contains_key(*keyword)) {
-            part.pieces.extend(self.extract(words, wanted).map(|name| (*keyword, name, *expected)));
+        for (keyword, wanted, expected) in PIECES.iter().filter(|(keyword, ..)| words.contains_key(*keyword))
+        {
+            part.pieces.extend(
+                self.extract(words, wanted)
+                    .map(|name| (*keyword, name, *expected)),
+            );
         }
         if words.contains_key("unevaluatedProperties") || words.contains_key("unevaluatedItems") {
             part.whole = Some(self.add(schema.clone()));
         }
-        if let Some(name) = words.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix("#/$defs/")) {
+        if let Some(name) = words
+            .get("$ref")
+            .and_then(Value::as_str)
+            .and_then(|text| text.strip_prefix("#/$defs/"))
+        {
             part.same.push(self.definition(name));
         }
-        part.same.extend(words.get("allOf").and_then(Value::as_array).into_iter().flatten().map(|one| self.reserve(one)));
+        part.same.extend(
+            words
+                .get("allOf")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .map(|one| self.reserve(one)),
+        );
         if let Some(properties) = words.get("properties").and_then(Value::as_object) {
-            part.properties =
-                properties.iter().map(|(name, property)| (name.clone(), self.reserve(property))).collect();
+            part.properties = properties
+                .iter()
+                .map(|(name, property)| (name.clone(), self.reserve(property)))
+                .collect();
         }
-        let additional = words.get("additionalProperties").filter(|schema| !has_patterns && schema.is_object());
+        let additional = words
+            .get("additionalProperties")
+            .filter(|schema| !has_patterns && schema.is_object());
         part.additional = additional.map(|schema| self.reserve(schema));
         part.prefix = words
             .get("prefixItems")

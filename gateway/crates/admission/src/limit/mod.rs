@@ -11,6 +11,8 @@ mod key;
 mod limit;
 mod store;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use check::{Charge, LimitDecision, LimitOutcome, LimitRef, check};
 pub use fields::{RATE_LIMIT, RATE_LIMIT_POLICY, RateLimitFields};

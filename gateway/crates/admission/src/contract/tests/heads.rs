@@ -8,7 +8,9 @@ fn query(parameter: Value) -> impl Fn(&str) -> Result<(), Rejection> {
 
 #[test]
 fn an_integer_in_the_query_is_checked_and_unknown_parameters_pass() {
-    let limit = query(json!({"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100}}));
+    let limit = query(
+        json!({"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100}}),
+    );
 
     assert!(limit("limit=20&other=x").is_ok());
     assert!(limit("").is_ok());
@@ -46,7 +48,8 @@ fn an_empty_value_is_allowed_only_where_the_document_says_so() {
 
 #[test]
 fn an_exploded_list_is_repeated_and_a_packed_one_has_commas() {
-    let items = json!({"type": "array", "maxItems": 2, "items": {"type": "string", "enum": ["a", "b", "a,b"]}});
+    let items =
+        json!({"type": "array", "maxItems": 2, "items": {"type": "string", "enum": ["a", "b", "a,b"]}});
     let exploded = query(json!({"name": "s", "in": "query", "schema": items}));
     let packed = query(json!({"name": "s", "in": "query", "explode": false, "schema": items}));
 
@@ -61,10 +64,12 @@ fn an_exploded_list_is_repeated_and_a_packed_one_has_commas() {
 
 #[test]
 fn objects_are_read_in_every_style_of_the_query() {
-    let schema = json!({"type": "object", "properties": {"x": {"type": "integer"}, "y": {"type": "boolean"}}});
+    let schema =
+        json!({"type": "object", "properties": {"x": {"type": "integer"}, "y": {"type": "boolean"}}});
     let spread = query(json!({"name": "p", "in": "query", "schema": schema}));
     let packed = query(json!({"name": "p", "in": "query", "explode": false, "schema": schema}));
-    let deep = query(json!({"name": "p", "in": "query", "style": "deepObject", "explode": true, "schema": schema}));
+    let deep =
+        query(json!({"name": "p", "in": "query", "style": "deepObject", "explode": true, "schema": schema}));
 
     assert!(spread("x=1&y=true&z=2").is_ok());
     assert_eq!(told(spread("x=a")), ["query /p/x type"]);
@@ -80,7 +85,8 @@ fn objects_are_read_in_every_style_of_the_query() {
 
 #[test]
 fn a_closed_deep_object_refuses_other_members() {
-    let schema = json!({"type": "object", "additionalProperties": false, "properties": {"x": {"type": "integer"}}});
+    let schema =
+        json!({"type": "object", "additionalProperties": false, "properties": {"x": {"type": "integer"}}});
     let deep = query(json!({"name": "p", "in": "query", "style": "deepObject", "schema": schema}));
 
     assert!(deep("p[x]=1").is_ok());
@@ -99,11 +105,19 @@ fn a_type_of_several_is_read_as_any_of_them() {
 #[test]
 fn a_path_parameter_is_decoded_and_checked() {
     let mut document = document("get", json!({}));
-    document["paths"]["/things/{id}"]["get"]["parameters"][0]["schema"] = json!({"type": "string", "maxLength": 4});
+    document["paths"]["/things/{id}"]["get"]["parameters"][0]["schema"] =
+        json!({"type": "string", "maxLength": 4});
     let contract = compiled(document);
 
-    assert!(Request::get("/things/caf%C3%A9").judge_head(&contract, false).is_ok());
-    assert_eq!(told(Request::get("/things/coffee").judge_head(&contract, false)), ["path /id maxLength"]);
+    assert!(
+        Request::get("/things/caf%C3%A9")
+            .judge_head(&contract, false)
+            .is_ok()
+    );
+    assert_eq!(
+        told(Request::get("/things/coffee").judge_head(&contract, false)),
+        ["path /id maxLength"]
+    );
 }
 
 #[test]
@@ -114,8 +128,14 @@ fn lists_and_objects_in_a_path_are_simple() {
         compiled(json!({"openapi": "3.1.0", "info": {}, "paths": paths}))
     };
     let list = contract(false, json!({"type": "array", "items": {"type": "integer"}}));
-    let packed = contract(false, json!({"type": "object", "properties": {"x": {"type": "integer"}}}));
-    let exploded = contract(true, json!({"type": "object", "properties": {"x": {"type": "integer"}}}));
+    let packed = contract(
+        false,
+        json!({"type": "object", "properties": {"x": {"type": "integer"}}}),
+    );
+    let exploded = contract(
+        true,
+        json!({"type": "object", "properties": {"x": {"type": "integer"}}}),
+    );
     let judge = |contract: &Contract, path: &str| Request::get(path).judge_head(contract, false);
 
     assert!(judge(&list, "/things/1,2").is_ok());
@@ -137,17 +157,33 @@ fn headers_are_checked_in_any_case_and_a_list_may_span_fields() {
 
     assert!(judge(request()).is_ok());
     assert!(judge(request().header("x-tags", "1, 2").header("x-tags", "3")).is_ok());
-    assert_eq!(told(judge(request().header("x-tags", "1, 2,3").header("x-tags", "4"))), ["header /X-Tags maxItems"]);
-    assert_eq!(told(judge(request().header("x-tenant", "other"))), ["header /X-Tenant repeated"]);
-    assert_eq!(told(judge(Request::get("/things/1"))), ["header /X-Tenant required"]);
-    assert_eq!(told(judge(Request::get("/things/1").header("x-tenant", "caf\u{e9}"))), ["header /X-Tenant encoding"]);
+    assert_eq!(
+        told(judge(request().header("x-tags", "1, 2,3").header("x-tags", "4"))),
+        ["header /X-Tags maxItems"]
+    );
+    assert_eq!(
+        told(judge(request().header("x-tenant", "other"))),
+        ["header /X-Tenant repeated"]
+    );
+    assert_eq!(
+        told(judge(Request::get("/things/1"))),
+        ["header /X-Tenant required"]
+    );
+    assert_eq!(
+        told(judge(Request::get("/things/1").header("x-tenant", "caf\u{e9}"))),
+        ["header /X-Tenant encoding"]
+    );
 }
 
 #[test]
 fn cookies_are_checked_and_a_repeated_one_is_refused() {
     let session = json!({"name": "n", "in": "cookie", "required": true, "schema": {"type": "integer"}});
     let contract = compiled(with_parameter(session));
-    let judge = |cookie: &str| Request::get("/things/1").header("cookie", cookie).judge_head(&contract, false);
+    let judge = |cookie: &str| {
+        Request::get("/things/1")
+            .header("cookie", cookie)
+            .judge_head(&contract, false)
+    };
 
     assert!(judge("a=b; n=12").is_ok());
     assert_eq!(told(judge("n=x")), ["cookie /n type"]);
@@ -164,10 +200,15 @@ fn every_violation_is_told_and_nothing_that_was_sent() {
     ]);
     let contract = compiled(document("get", json!({"parameters": parameters})));
 
-    let rejection = Request::get("/things/1?a=hunter2&b=hunter2").judge_head(&contract, false).unwrap_err();
+    let rejection = Request::get("/things/1?a=hunter2&b=hunter2")
+        .judge_head(&contract, false)
+        .unwrap_err();
 
     assert!(!format!("{rejection:?}").contains("hunter2"));
-    assert_eq!(told(Err(rejection)), ["query /a type", "query /b type", "query /c required"]);
+    assert_eq!(
+        told(Err(rejection)),
+        ["query /a type", "query /b type", "query /c required"]
+    );
 }
 
 #[test]
@@ -203,8 +244,15 @@ fn a_path_s_parameters_hold_for_its_operations_unless_written_anew() {
     let paths = json!({"/a": {"parameters": [limit(5)], "get": {}, "post": {"parameters": [limit(9)]}}});
     let contract = compiled(json!({"openapi": "3.1.0", "info": {}, "paths": paths}));
 
-    assert_eq!(told(Request::get("/a?limit=7").judge_head(&contract, false)), ["query /limit maximum"]);
-    assert!(Request::new(Method::POST, "/a?limit=7").judge_head(&contract, false).is_ok());
+    assert_eq!(
+        told(Request::get("/a?limit=7").judge_head(&contract, false)),
+        ["query /limit maximum"]
+    );
+    assert!(
+        Request::new(Method::POST, "/a?limit=7")
+            .judge_head(&contract, false)
+            .is_ok()
+    );
 }
 
 mod properties {

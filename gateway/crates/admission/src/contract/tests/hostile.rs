@@ -45,9 +45,7 @@ fn alternatives_that_recurse_are_judged_in_time() {
 #[test]
 fn unevaluated_parts_of_alternatives_that_recurse_are_judged_in_time() {
     let mut document = with_body(json!({"$ref": "#/components/schemas/Tree"}));
-    let child = |needed: &str| {
-        json!({"properties": {"a": {"$ref": "#/components/schemas/Tree"}, needed: {}}, "required": [needed]})
-    };
+    let child = |needed: &str| json!({"properties": {"a": {"$ref": "#/components/schemas/Tree"}, needed: {}}, "required": [needed]});
     document["components"] = json!({"schemas": {"Tree": {
         "type": ["object", "integer"],
         "anyOf": [child("x"), child("y"), {"properties": {"a": {"$ref": "#/components/schemas/Tree"}}}],
@@ -91,12 +89,29 @@ fn long_text_against_patterns_is_judged_in_time() {
 fn unique_items_are_judged_in_time() {
     let numbers: Vec<_> = (0..90_000).collect();
 
-    assert!(judge_in_time(json!({"uniqueItems": true}), json!(numbers).to_string().as_bytes()).is_ok());
+    assert!(
+        judge_in_time(
+            json!({"uniqueItems": true}),
+            json!(numbers).to_string().as_bytes()
+        )
+        .is_ok()
+    );
 }
 
 #[test]
 fn long_text_against_formats_is_judged_in_time() {
-    for format in ["email", "uri", "date-time", "uuid", "hostname", "ipv6", "regex", "byte", "uri-template", "idn-email"] {
+    for format in [
+        "email",
+        "uri",
+        "date-time",
+        "uuid",
+        "hostname",
+        "ipv6",
+        "regex",
+        "byte",
+        "uri-template",
+        "idn-email",
+    ] {
         for letter in ["a", "1", ".", ":", "@", "(", "{"] {
             let body = json!(letter.repeat(300_000)).to_string();
             let _ = judge_in_time(json!({"type": "string", "format": format}), body.as_bytes());
@@ -106,11 +121,16 @@ fn long_text_against_formats_is_judged_in_time() {
 
 #[test]
 fn many_names_are_judged_in_time() {
-    let members: Vec<_> = (0..50_000).map(|number| format!("\"k{number}\":{number}")).collect();
+    let members: Vec<_> = (0..50_000)
+        .map(|number| format!("\"k{number}\":{number}"))
+        .collect();
     let body = format!("{{{}}}", members.join(","));
 
     assert!(judge_in_time(json!({"type": "object"}), body.as_bytes()).is_ok());
-    let closed = judge_in_time(json!({"type": "object", "additionalProperties": false}), body.as_bytes());
+    let closed = judge_in_time(
+        json!({"type": "object", "additionalProperties": false}),
+        body.as_bytes(),
+    );
     assert_eq!(told(closed.map(|_| ())), ["body  additionalProperties"]);
 }
 

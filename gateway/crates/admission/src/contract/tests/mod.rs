@@ -5,12 +5,13 @@ mod documents;
 mod heads;
 mod hostile;
 mod telling;
-mod sample_tmp;
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use portcullis_model::{ContractId, Guard, Origin, Problems, Query, Reason, Rejection, RequestHead, UrlScheme};
+use portcullis_model::{
+    ContractId, Guard, Origin, Problems, Query, Reason, Rejection, RequestHead, UrlScheme,
+};
 use serde_json::{Value, json};
 
 use super::{Contract, HeldBody, Lookup};
@@ -57,7 +58,10 @@ fn with_parameter(parameter: Value) -> Value {
 
 /// A 3.1 document whose one operation takes a JSON body.
 fn with_body(schema: Value) -> Value {
-    document("post", json!({"requestBody": {"content": {"application/json": {"schema": schema}}}}))
+    document(
+        "post",
+        json!({"requestBody": {"content": {"application/json": {"schema": schema}}}}),
+    )
 }
 
 /// A request as `normalize` leaves it.
@@ -76,8 +80,16 @@ impl Request {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name), decode(value))
         });
-        let query = Query { text: query.to_owned(), pairs: pairs.collect() };
-        Self { method, path: path.to_owned(), query, headers: HeaderMap::new() }
+        let query = Query {
+            text: query.to_owned(),
+            pairs: pairs.collect(),
+        };
+        Self {
+            method,
+            path: path.to_owned(),
+            query,
+            headers: HeaderMap::new(),
+        }
     }
 
     fn get(target: &str) -> Self {
@@ -110,7 +122,10 @@ impl Request {
         let Lookup::Found(found) = contract.operation(&self.method, &self.path) else {
             panic!("no operation");
         };
-        found.operation.validate_head(&self.head(), &found.params, has_body).map(|_| ())
+        found
+            .operation
+            .validate_head(&self.head(), &found.params, has_body)
+            .map(|_| ())
     }
 
     fn judge(&self, contract: &Contract, body: &[u8]) -> Result<HeldBody, Rejection> {
@@ -129,7 +144,10 @@ impl Request {
 /// The violations of a refused request as `location pointer keyword`.
 fn told(verdict: Result<(), Rejection>) -> Vec<String> {
     let violations = verdict.unwrap_err().detail.unwrap().violations;
-    violations.iter().map(|one| format!("{} {} {}", one.location, one.pointer, one.keyword)).collect()
+    violations
+        .iter()
+        .map(|one| format!("{} {} {}", one.location, one.pointer, one.keyword))
+        .collect()
 }
 
 fn reason<T: std::fmt::Debug>(verdict: Result<T, Rejection>) -> Reason {
@@ -138,5 +156,8 @@ fn reason<T: std::fmt::Debug>(verdict: Result<T, Rejection>) -> Reason {
 
 /// The codes and texts of problems, one line each.
 fn lines(problems: &Problems) -> Vec<String> {
-    problems.iter().map(|problem| format!("{} {}", problem.code, problem.message)).collect()
+    problems
+        .iter()
+        .map(|problem| format!("{} {}", problem.code, problem.message))
+        .collect()
 }

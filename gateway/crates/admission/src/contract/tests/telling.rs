@@ -3,9 +3,14 @@ use super::*;
 /// The violations of a body under a schema, as pointer, keyword, expected.
 fn rows(schema: Value, body: &Value) -> Vec<(String, String, String)> {
     let contract = compiled(with_body(schema));
-    let rejection = Request::post("application/json").judge(&contract, body.to_string().as_bytes()).unwrap_err();
+    let rejection = Request::post("application/json")
+        .judge(&contract, body.to_string().as_bytes())
+        .unwrap_err();
     let violations = rejection.detail.unwrap().violations;
-    violations.into_iter().map(|one| (one.pointer, one.keyword, one.expected)).collect()
+    violations
+        .into_iter()
+        .map(|one| (one.pointer, one.keyword, one.expected))
+        .collect()
 }
 
 fn row(pointer: &str, keyword: &str, expected: &str) -> (String, String, String) {
@@ -26,7 +31,8 @@ fn the_contract_speaks_and_the_submitted_value_does_not() {
             "gone": false,
         },
     });
-    let sent = json!({"name": "hunter2", "kind": "hunter2", "at": "hunter2", "gone": 1, "hunter3": "hunter2"});
+    let sent =
+        json!({"name": "hunter2", "kind": "hunter2", "at": "hunter2", "gone": 1, "hunter3": "hunter2"});
 
     let rows = rows(schema, &sent);
 
@@ -57,14 +63,46 @@ fn every_word_that_refuses_is_told_by_its_name() {
         (json!({"minProperties": 1}), json!({}), "minProperties"),
         (json!({"maxProperties": 0}), json!({"a": 1}), "maxProperties"),
         (json!({"not": {"type": "string"}}), json!("a"), "not"),
-        (json!({"anyOf": [{"type": "string"}, {"type": "null"}]}), json!(1), "anyOf"),
-        (json!({"oneOf": [{"type": "integer"}, {"minimum": 0}]}), json!(1), "oneOf"),
-        (json!({"if": {"type": "integer"}, "then": {"minimum": 3}}), json!(1), "if"),
-        (json!({"dependentSchemas": {"a": {"required": ["b"]}}}), json!({"a": 1}), "dependentSchemas"),
-        (json!({"dependentRequired": {"a": ["b"]}}), json!({"a": 1}), "required"),
-        (json!({"propertyNames": {"maxLength": 1}}), json!({"ab": 1}), "propertyNames"),
-        (json!({"patternProperties": {"^a": {"type": "string"}}}), json!({"a": 1}), "patternProperties"),
-        (json!({"properties": {"a": {}}, "unevaluatedProperties": false}), json!({"b": 1}), "unevaluatedProperties"),
+        (
+            json!({"anyOf": [{"type": "string"}, {"type": "null"}]}),
+            json!(1),
+            "anyOf",
+        ),
+        (
+            json!({"oneOf": [{"type": "integer"}, {"minimum": 0}]}),
+            json!(1),
+            "oneOf",
+        ),
+        (
+            json!({"if": {"type": "integer"}, "then": {"minimum": 3}}),
+            json!(1),
+            "if",
+        ),
+        (
+            json!({"dependentSchemas": {"a": {"required": ["b"]}}}),
+            json!({"a": 1}),
+            "dependentSchemas",
+        ),
+        (
+            json!({"dependentRequired": {"a": ["b"]}}),
+            json!({"a": 1}),
+            "required",
+        ),
+        (
+            json!({"propertyNames": {"maxLength": 1}}),
+            json!({"ab": 1}),
+            "propertyNames",
+        ),
+        (
+            json!({"patternProperties": {"^a": {"type": "string"}}}),
+            json!({"a": 1}),
+            "patternProperties",
+        ),
+        (
+            json!({"properties": {"a": {}}, "unevaluatedProperties": false}),
+            json!({"b": 1}),
+            "unevaluatedProperties",
+        ),
     ];
     for (schema, value, keyword) in cases {
         let rows = rows(schema.clone(), &value);
@@ -83,10 +121,22 @@ fn parts_are_pointed_at_through_every_kind_of_schema() {
         (json!({"items": text}), json!(["", 1]), "/1"),
         (json!({"prefixItems": [text]}), json!([1, 2]), "/0"),
         (json!({"prefixItems": [{}], "items": text}), json!([1, 2]), "/1"),
-        (json!({"allOf": [{"properties": {"a": text}}]}), json!({"a": 1}), "/a"),
-        (json!({"properties": {"a": {"properties": {"": text}}}}), json!({"a": {"": 1}}), "/a/"),
+        (
+            json!({"allOf": [{"properties": {"a": text}}]}),
+            json!({"a": 1}),
+            "/a",
+        ),
+        (
+            json!({"properties": {"a": {"properties": {"": text}}}}),
+            json!({"a": {"": 1}}),
+            "/a/",
+        ),
     ] {
-        assert_eq!(rows(schema.clone(), &value), [row(pointer, "type", "type string")], "{schema}");
+        assert_eq!(
+            rows(schema.clone(), &value),
+            [row(pointer, "type", "type string")],
+            "{schema}"
+        );
     }
 }
 
@@ -105,5 +155,12 @@ fn a_refused_value_has_a_violation_even_when_no_part_of_it_is_to_blame() {
         &json!({"a": "b"}),
     );
 
-    assert_eq!(rows, [row("", "oneOf", "a value that fits exactly one of the alternatives")]);
+    assert_eq!(
+        rows,
+        [row(
+            "",
+            "oneOf",
+            "a value that fits exactly one of the alternatives"
+        )]
+    );
 }
