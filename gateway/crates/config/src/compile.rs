@@ -17,8 +17,12 @@ pub fn compile(
     boards: &Boards,
 ) -> Result<(Snapshot, Problems), Refused> {
     let mut problems = loaded.warnings.clone();
-    let compiled =
-        portcullis_pipeline::compile(Arc::clone(&loaded.live), previous, boards, loaded.revision.clone());
+    let compiled = portcullis_pipeline::compile(
+        Arc::clone(&loaded.live),
+        previous,
+        boards,
+        loaded.revision.clone(),
+    );
     match compiled {
         Ok((snapshot, warnings)) => {
             problems.extend(warnings);
@@ -26,7 +30,10 @@ pub fn compile(
         }
         Err(more) => {
             problems.extend(more);
-            Err(Refused { problems, sources: loaded.sources.clone() })
+            Err(Refused {
+                problems,
+                sources: loaded.sources.clone(),
+            })
         }
     }
 }

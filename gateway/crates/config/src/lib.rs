@@ -8,15 +8,15 @@
 //! thread and reads no clock. It never accepts a key that nothing obeys: what is not built yet is refused by name.
 //! Start reading at [`load`]; the keys of the file, with their documentation, stand in `file`.
 
-mod load;
-mod sources;
-mod file;
-mod resolve;
-mod link;
 mod boot;
 mod compile;
+mod file;
+mod link;
+mod load;
 pub mod reload;
 mod render;
+mod resolve;
+mod sources;
 
 pub use boot::{AccessLogTarget, BootListener, BootPlan, EgressHost};
 pub use compile::compile;

@@ -70,9 +70,13 @@ pub fn load(source: &Path, options: &LoadOptions<'_>) -> Result<Loaded, Refused>
     let (revision, sources) = files.finish();
     sort(&mut problems);
     match plans {
-        Some((boot, live)) if !problems.has_errors() => {
-            Ok(Loaded { boot, live: Arc::new(live), warnings: problems, sources, revision })
-        }
+        Some((boot, live)) if !problems.has_errors() => Ok(Loaded {
+            boot,
+            live: Arc::new(live),
+            warnings: problems,
+            sources,
+            revision,
+        }),
         Some(_) | None => Err(Refused { problems, sources }),
     }
 }
@@ -92,7 +96,13 @@ fn plans(
 fn sort(problems: &mut Problems) {
     let mut all: Vec<Problem> = std::mem::take(problems).into_iter().collect();
     all.sort_by(|left, right| {
-        let key = |problem: &Problem| (problem.origin.file.clone(), problem.origin.line, problem.origin.column);
+        let key = |problem: &Problem| {
+            (
+                problem.origin.file.clone(),
+                problem.origin.line,
+                problem.origin.column,
+            )
+        };
         key(left).cmp(&key(right))
     });
     for problem in all {
@@ -102,14 +112,26 @@ fn sort(problems: &mut Problems) {
 
 fn read(source: &Path, files: &mut Files<'_>, problems: &mut Problems) -> Option<GatewayFile> {
     let name: Arc<str> = Arc::from(source.to_string_lossy().as_ref());
-    let here = Origin { file: Arc::clone(&name), ..Origin::default() };
-    let paths = if source.is_dir() { list(source, files, &here, problems)? } else { vec![source.to_owned()] };
+    let here = Origin {
+        file: Arc::clone(&name),
+        ..Origin::default()
+    };
+    let paths = if source.is_dir() {
+        list(source, files, &here, problems)?
+    } else {
+        vec![source.to_owned()]
+    };
     let mut merged: Option<Node> = None;
     for path in paths {
         let name: Arc<str> = Arc::from(path.to_string_lossy().as_ref());
-        let origin = Origin { file: Arc::clone(&name), ..Origin::default() };
+        let origin = Origin {
+            file: Arc::clone(&name),
+            ..Origin::default()
+        };
         let kind = ("configuration file", MAX_CONFIG_FILE);
-        let Some(text) = files.document(&name, kind, &origin, problems) else { continue };
+        let Some(text) = files.document(&name, kind, &origin, problems) else {
+            continue;
+        };
         match tree::parse(&text, &name, problems) {
             Ok(Some(node)) => merge(&mut merged, node, problems),
             Ok(None) => problems.push(Problem::error("empty-file", &origin, "the file is empty")),
@@ -135,7 +157,11 @@ fn list(
         }
         Ok(paths) => Some(paths),
         Err(error) => {
-            problems.push(Problem::error("unreadable-file", here, format!("cannot read the directory: {error}")));
+            problems.push(Problem::error(
+                "unreadable-file",
+                here,
+                format!("cannot read the directory: {error}"),
+            ));
             None
         }
     }
@@ -177,13 +203,24 @@ fn merge_section(section: &mut Entry, added: Entry, problems: &mut Problems) {
         (NodeKind::Sequence(items), NodeKind::Sequence(more)) => items.extend(more),
         (NodeKind::Scalar { text, .. }, NodeKind::Scalar { text: other, .. }) if *text == other => {}
         _ => {
-            let problem = twice(&added.key, &added.place.origin(added.key.as_str()), &section.place);
+            let problem = twice(
+                &added.key,
+                &added.place.origin(added.key.as_str()),
+                &section.place,
+            );
             problems.push(problem);
         }
     }
 }
 
 fn twice(name: &str, origin: &Origin, first: &tree::Place) -> Problem {
-    Problem::error("duplicate-name", origin, format!("{name:?} is defined a second time"))
-        .with_hint(format!("the first one is in {} on line {}", first.file, first.line))
+    Problem::error(
+        "duplicate-name",
+        origin,
+        format!("{name:?} is defined a second time"),
+    )
+    .with_hint(format!(
+        "the first one is in {} on line {}",
+        first.file, first.line
+    ))
 }

@@ -61,17 +61,25 @@ pub fn reload(
     match load(source, options) {
         Ok(loaded) => {
             let outcome = publish(&loaded, running, before_publish);
-            Reload { outcome, sources: loaded.sources }
+            Reload {
+                outcome,
+                sources: loaded.sources,
+            }
         }
-        Err(refused) => {
-            Reload { outcome: ReloadOutcome::Kept { problems: refused.problems }, sources: refused.sources }
-        }
+        Err(refused) => Reload {
+            outcome: ReloadOutcome::Kept {
+                problems: refused.problems,
+            },
+            sources: refused.sources,
+        },
     }
 }
 
 fn publish(loaded: &Loaded, running: &Running<'_>, before_publish: impl FnOnce(&Snapshot)) -> ReloadOutcome {
     if let Some(problem) = restart_needed(running.boot, &loaded.boot) {
-        return ReloadOutcome::Kept { problems: problem.into() };
+        return ReloadOutcome::Kept {
+            problems: problem.into(),
+        };
     }
     let previous = running.store.load();
     if *loaded.live == *previous.plan {
@@ -81,9 +89,14 @@ fn publish(loaded: &Loaded, running: &Running<'_>, before_publish: impl FnOnce(&
         Ok((snapshot, warnings)) => {
             before_publish(&snapshot);
             running.store.publish(snapshot);
-            ReloadOutcome::Published { revision: loaded.revision.clone(), warnings }
+            ReloadOutcome::Published {
+                revision: loaded.revision.clone(),
+                warnings,
+            }
         }
-        Err(refused) => ReloadOutcome::Kept { problems: refused.problems },
+        Err(refused) => ReloadOutcome::Kept {
+            problems: refused.problems,
+        },
     }
 }
 
@@ -92,15 +105,43 @@ fn publish(loaded: &Loaded, running: &Running<'_>, before_publish: impl FnOnce(&
 pub fn restart_needed(running: &BootPlan, wanted: &BootPlan) -> Option<Problem> {
     let changes = [
         ("gateway.region", "the region", running.region != wanted.region),
-        ("listeners", "the listeners or their addresses", running.listeners != wanted.listeners),
-        ("gateway.admin.listen", "the admin port", running.admin != wanted.admin),
-        ("gateway.workers", "the number of workers", running.workers != wanted.workers),
-        ("gateway.workload_api", "the Workload API", running.workload_api != wanted.workload_api),
-        ("gateway.egress.allow", "what the gateway may call", running.egress_allow != wanted.egress_allow),
-        ("telemetry.access_log.to", "where the access log goes", running.access_log != wanted.access_log),
+        (
+            "listeners",
+            "the listeners or their addresses",
+            running.listeners != wanted.listeners,
+        ),
+        (
+            "gateway.admin.listen",
+            "the admin port",
+            running.admin != wanted.admin,
+        ),
+        (
+            "gateway.workers",
+            "the number of workers",
+            running.workers != wanted.workers,
+        ),
+        (
+            "gateway.workload_api",
+            "the Workload API",
+            running.workload_api != wanted.workload_api,
+        ),
+        (
+            "gateway.egress.allow",
+            "what the gateway may call",
+            running.egress_allow != wanted.egress_allow,
+        ),
+        (
+            "telemetry.access_log.to",
+            "where the access log goes",
+            running.access_log != wanted.access_log,
+        ),
     ];
     let (path, what, _) = changes.into_iter().find(|(_, _, is_changed)| *is_changed)?;
-    let problem = Problem::error("restart-needed", &Origin::of(path), format!("{what} cannot change while running"));
+    let problem = Problem::error(
+        "restart-needed",
+        &Origin::of(path),
+        format!("{what} cannot change while running"),
+    );
     Some(problem.with_hint("take the change back, or restart"))
 }
 
@@ -126,11 +167,19 @@ mod tests {
     fn every_change_of_the_boot_part_asks_for_a_restart() {
         let changes: [fn(&mut BootPlan); 7] = [
             |plan| plan.region = "us-east".into(),
-            |plan| plan.listeners.push(crate::boot::BootListener { id: "new".into(), addresses: Vec::new() }),
+            |plan| {
+                plan.listeners.push(crate::boot::BootListener {
+                    id: "new".into(),
+                    addresses: Vec::new(),
+                })
+            },
             |plan| plan.admin.set_port(9902),
             |plan| plan.workers = 4,
             |plan| plan.workload_api = Some("unix:///x".to_owned()),
-            |plan| plan.egress_allow.push(crate::boot::EgressHost::Name("x".to_owned())),
+            |plan| {
+                plan.egress_allow
+                    .push(crate::boot::EgressHost::Name("x".to_owned()))
+            },
             |plan| plan.access_log = AccessLogTarget::None,
         ];
         for change in changes {

@@ -16,7 +16,11 @@ const LONGEST_LINE: usize = 400;
 /// Problems as text, each with its place, the snippet and what to try, and a line that counts them.
 #[must_use]
 pub fn render(problems: &Problems, sources: &Sources, color: bool) -> String {
-    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if color {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
     let mut text = String::new();
     for problem in problems.iter().take(MOST_SHOWN) {
         text.push_str(&renderer.render(&[group(problem, sources)]));
@@ -44,7 +48,10 @@ fn summary(problems: &Problems) -> String {
 }
 
 fn counts(problems: &Problems) -> (usize, usize) {
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
     (errors, problems.iter().count() - errors)
 }
 
@@ -56,14 +63,19 @@ fn group<'a>(problem: &'a Problem, sources: &'a Sources) -> Group<'a> {
     let origin = &problem.origin;
     let title = level.primary_title(problem.message.as_str()).id(problem.code);
     let line = usize::try_from(origin.line).unwrap_or(0);
-    let source = sources.text(&origin.file).and_then(|text| text.lines().nth(line.checked_sub(1)?));
+    let source = sources
+        .text(&origin.file)
+        .and_then(|text| text.lines().nth(line.checked_sub(1)?));
     let mut group = match source {
         Some(source) => {
             let source = cut(source);
             let span = span(source, usize::try_from(origin.column).unwrap_or(0));
             let annotation = AnnotationKind::Primary.span(span).label(origin.path.as_ref());
             title.element(
-                Snippet::source(source).line_start(line).path(origin.file.as_ref()).annotation(annotation),
+                Snippet::source(source)
+                    .line_start(line)
+                    .path(origin.file.as_ref())
+                    .annotation(annotation),
             )
         }
         None if origin.file.is_empty() => title.element(Level::NOTE.message(origin.path.as_ref())),
@@ -81,16 +93,25 @@ fn group<'a>(problem: &'a Problem, sources: &'a Sources) -> Group<'a> {
 }
 
 fn cut(line: &str) -> &str {
-    let end = line.char_indices().nth(LONGEST_LINE).map_or(line.len(), |(index, _)| index);
+    let end = line
+        .char_indices()
+        .nth(LONGEST_LINE)
+        .map_or(line.len(), |(index, _)| index);
     line.get(..end).unwrap_or(line)
 }
 
 /// The bytes of the word that starts at a one-based column.
 fn span(line: &str, column: usize) -> Range<usize> {
-    let start = line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(index, _)| index);
+    let start = line
+        .char_indices()
+        .nth(column.saturating_sub(1))
+        .map_or(line.len(), |(index, _)| index);
     let rest = line.get(start..).unwrap_or_default();
     let length = match rest.chars().next() {
-        Some(quote @ ('"' | '\'')) => rest.get(1..).and_then(|inner| inner.find(quote)).map_or(rest.len(), |end| end + 2),
+        Some(quote @ ('"' | '\'')) => rest
+            .get(1..)
+            .and_then(|inner| inner.find(quote))
+            .map_or(rest.len(), |end| end + 2),
         Some(bracket @ ('{' | '[')) => bracket.len_utf8(),
         Some(_) => word_length(rest),
         None => 0,
@@ -103,7 +124,9 @@ fn word_length(rest: &str) -> usize {
     for (index, c) in rest.char_indices() {
         let ends_key = previous == ':' && c == ' ';
         if matches!(c, ',' | '}' | ']' | '#') || ends_key {
-            return rest.get(..index).map_or(index, |word| word.trim_end().trim_end_matches(':').len());
+            return rest
+                .get(..index)
+                .map_or(index, |word| word.trim_end().trim_end_matches(':').len());
         }
         previous = c;
     }

@@ -63,7 +63,12 @@ pub(crate) struct Files<'a> {
 
 impl<'a> Files<'a> {
     pub(crate) fn new(offline: bool, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { sources: Sources::default(), offline, env, digest: Sha256::new() }
+        Self {
+            sources: Sources::default(),
+            offline,
+            env,
+            digest: Sha256::new(),
+        }
     }
 
     /// True when secrets and keys may be missing.
@@ -73,7 +78,9 @@ impl<'a> Files<'a> {
 
     /// The name of a file that the file of `origin` names: relative paths start at that file's folder.
     pub(crate) fn name_beside(origin: &Origin, path: &str) -> Arc<str> {
-        let folder = Path::new(origin.file.as_ref()).parent().unwrap_or_else(|| Path::new(""));
+        let folder = Path::new(origin.file.as_ref())
+            .parent()
+            .unwrap_or_else(|| Path::new(""));
         Arc::from(folder.join(path).to_string_lossy().as_ref())
     }
 
@@ -130,7 +137,11 @@ impl<'a> Files<'a> {
                 let name = Self::name_beside(origin, path);
                 match self.read(Path::new(name.as_ref()), MAX_PEM) {
                     Ok(bytes) => String::from_utf8(bytes).map_err(|_| {
-                        Problem::error("unreadable-file", origin, format!("{what} {:?} is not text", name.as_ref()))
+                        Problem::error(
+                            "unreadable-file",
+                            origin,
+                            format!("{what} {:?} is not text", name.as_ref()),
+                        )
                     }),
                     Err(error) if self.offline && error.kind() == io::ErrorKind::NotFound => {
                         return Self::left_out(what, &format!("{:?}", name.as_ref()), origin, problems);
@@ -173,8 +184,12 @@ impl<'a> Files<'a> {
         let mut found = Vec::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if !name.starts_with('.') && endings.iter().any(|ending| name.ends_with(ending)) && path.is_file() {
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            if !name.starts_with('.') && endings.iter().any(|ending| name.ends_with(ending)) && path.is_file()
+            {
                 found.push(path);
             }
             if found.len() > MAX_FILES {
@@ -215,7 +230,11 @@ fn unreadable(name: &str, what: &str, error: &io::Error, origin: &Origin) -> Pro
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     };
-    let problem = Problem::error("unreadable-file", origin, format!("cannot read {what} {name:?}: {reason}"));
+    let problem = Problem::error(
+        "unreadable-file",
+        origin,
+        format!("cannot read {what} {name:?}: {reason}"),
+    );
     if error.kind() != io::ErrorKind::NotFound {
         return problem;
     }
@@ -227,7 +246,10 @@ fn unreadable(name: &str, what: &str, error: &io::Error, origin: &Origin) -> Pro
 
 fn sibling(path: &Path) -> Option<String> {
     let wanted = path.file_name()?.to_string_lossy();
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
     let names: Vec<String> = fs::read_dir(folder)
         .ok()?
         .take(MAX_FILES)

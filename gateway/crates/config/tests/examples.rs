@@ -15,7 +15,10 @@ fn repository() -> PathBuf {
 /// A folder with the examples, what they name, and a PKI.
 fn folder() -> Folder {
     let folder = Folder::empty();
-    copy(&repository().join("deploy/examples"), &folder.path().join("deploy/examples"));
+    copy(
+        &repository().join("deploy/examples"),
+        &folder.path().join("deploy/examples"),
+    );
     copy(&repository().join("schemas"), &folder.path().join("schemas"));
     copy(&repository().join("policies"), &folder.path().join("policies"));
     folder.add_pki("deploy/examples/certs/");
@@ -31,7 +34,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() {
+            copy(&path, &target)
+        } else {
+            drop(fs::copy(&path, &target).unwrap())
+        }
     }
 }
 
@@ -48,11 +55,23 @@ fn every_example_compiles_without_a_warning() {
     for example in examples {
         let loaded = folder
             .load(&format!("deploy/examples/{example}"))
-            .unwrap_or_else(|refused| panic!("{example}\n{}", render(&refused.problems, &refused.sources, false)));
+            .unwrap_or_else(|refused| {
+                panic!(
+                    "{example}\n{}",
+                    render(&refused.problems, &refused.sources, false)
+                )
+            });
         let warnings = match compile(&loaded, None, &boards()) {
             Ok((_, warnings)) => warnings,
-            Err(refused) => panic!("{example}\n{}", render(&refused.problems, &refused.sources, false)),
+            Err(refused) => panic!(
+                "{example}\n{}",
+                render(&refused.problems, &refused.sources, false)
+            ),
         };
-        assert!(warnings.is_empty(), "{example}\n{}", render(&warnings, &loaded.sources, false));
+        assert!(
+            warnings.is_empty(),
+            "{example}\n{}",
+            render(&warnings, &loaded.sources, false)
+        );
     }
 }

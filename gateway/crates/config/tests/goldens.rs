@@ -35,17 +35,29 @@ fn every_case_gives_what_stands_beside_it() {
     for case in cases() {
         folder.write("portcullis.yaml", &fs::read_to_string(&case).unwrap());
         let (problems, plan) = match folder.load("portcullis.yaml") {
-            Ok(loaded) => (render(&loaded.warnings, &loaded.sources, false), Some(describe(&loaded))),
+            Ok(loaded) => (
+                render(&loaded.warnings, &loaded.sources, false),
+                Some(describe(&loaded)),
+            ),
             Err(refused) => (render(&refused.problems, &refused.sources, false), None),
         };
         let root = format!("{}/", folder.path().display());
         let problems = problems.replace(&root, "");
         let plan = plan.map(|plan| plan.replace(&root, ""));
         let has_problems = problems != "no problems\n";
-        compare(&case.with_extension("problems"), has_problems.then_some(problems), update, &mut wrong);
+        compare(
+            &case.with_extension("problems"),
+            has_problems.then_some(problems),
+            update,
+            &mut wrong,
+        );
         compare(&case.with_extension("plan"), plan, update, &mut wrong);
     }
-    assert!(wrong.is_empty(), "UPDATE_GOLDEN=1 rewrites:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "UPDATE_GOLDEN=1 rewrites:\n{}",
+        wrong.join("\n")
+    );
 }
 
 fn compare(golden: &Path, actual: Option<String>, update: bool, wrong: &mut Vec<String>) {
@@ -56,7 +68,11 @@ fn compare(golden: &Path, actual: Option<String>, update: bool, wrong: &mut Vec<
     match (update, actual) {
         (true, Some(text)) => fs::write(golden, text).unwrap(),
         (true, None) => fs::remove_file(golden).unwrap(),
-        (false, actual) => wrong.push(format!("--- {}\n{}", golden.display(), actual.unwrap_or_default())),
+        (false, actual) => wrong.push(format!(
+            "--- {}\n{}",
+            golden.display(),
+            actual.unwrap_or_default()
+        )),
     }
 }
 
@@ -75,7 +91,13 @@ fn describe(loaded: &Loaded) -> String {
     }
     for listener in &mut live.identity.listeners {
         for certificate in &mut listener.certificates {
-            writeln!(counts, "listener {}: a chain of {}", listener.listener, certificate.chain.len()).unwrap();
+            writeln!(
+                counts,
+                "listener {}: a chain of {}",
+                listener.listener,
+                certificate.chain.len()
+            )
+            .unwrap();
             certificate.chain.clear();
         }
     }

@@ -42,10 +42,23 @@ routes:
     let refused = folder.load("portcullis.yaml").unwrap_err();
 
     let codes: Vec<_> = refused.problems.iter().map(|problem| problem.code).collect();
-    for code in ["unknown-key", "missing-key", "missing-unit", "wrong-type", "unknown-reference"] {
-        assert!(codes.contains(&code), "{code} is missing in {}", render(&refused.problems, &refused.sources, false));
+    for code in [
+        "unknown-key",
+        "missing-key",
+        "missing-unit",
+        "wrong-type",
+        "unknown-reference",
+    ] {
+        assert!(
+            codes.contains(&code),
+            "{code} is missing in {}",
+            render(&refused.problems, &refused.sources, false)
+        );
     }
-    assert!(!codes.contains(&"openness"), "a broken `authorize` is not a missing one");
+    assert!(
+        !codes.contains(&"openness"),
+        "a broken `authorize` is not a missing one"
+    );
 }
 
 #[test]
@@ -67,21 +80,44 @@ fn a_directory_is_merged_by_section() {
 fn a_name_in_two_files_of_a_directory_is_refused_with_both_places() {
     let folder = Folder::with_everything();
     folder.write("conf.d/a.yaml", &SMALLEST.replace("server.", "../server."));
-    folder.write("conf.d/b.yaml", "version: 1\npools:\n  orders: { endpoints: [{ address: 127.0.0.1:1 }] }\n");
+    folder.write(
+        "conf.d/b.yaml",
+        "version: 1\npools:\n  orders: { endpoints: [{ address: 127.0.0.1:1 }] }\n",
+    );
 
     let refused = folder.load("conf.d").unwrap_err();
 
-    let problem = refused.problems.iter().find(|problem| problem.code == "duplicate-name").unwrap();
+    let problem = refused
+        .problems
+        .iter()
+        .find(|problem| problem.code == "duplicate-name")
+        .unwrap();
     assert!(problem.origin.file.ends_with("b.yaml"));
-    assert!(problem.hint.as_ref().unwrap().contains("a.yaml on line 7"), "{problem}");
+    assert!(
+        problem.hint.as_ref().unwrap().contains("a.yaml on line 7"),
+        "{problem}"
+    );
 }
 
 #[test]
 fn an_empty_directory_and_a_missing_file_are_problems() {
     let folder = Folder::empty();
 
-    assert_eq!(folder.load("").unwrap_err().problems.iter().next().unwrap().code, "empty-file");
-    assert_eq!(folder.load("missing.yaml").unwrap_err().problems.iter().next().unwrap().code, "unreadable-file");
+    assert_eq!(
+        folder.load("").unwrap_err().problems.iter().next().unwrap().code,
+        "empty-file"
+    );
+    assert_eq!(
+        folder
+            .load("missing.yaml")
+            .unwrap_err()
+            .problems
+            .iter()
+            .next()
+            .unwrap()
+            .code,
+        "unreadable-file"
+    );
 }
 
 #[test]
@@ -108,7 +144,14 @@ fn a_missing_secret_is_a_problem_except_offline() {
     let path = folder.path().join("portcullis.yaml");
 
     let refused = load(&path, &options()).unwrap_err();
-    let loaded = load(&path, &LoadOptions { offline: true, ..options() }).unwrap();
+    let loaded = load(
+        &path,
+        &LoadOptions {
+            offline: true,
+            ..options()
+        },
+    )
+    .unwrap();
 
     let codes: Vec<_> = refused.problems.iter().map(|problem| problem.code).collect();
     assert_eq!(codes, ["unreadable-file", "missing-variable"]);
@@ -153,17 +196,44 @@ fn the_given_region_wins_and_must_exist() {
         + "gateway: { region: eu-west }\nregions: { eu-west: { failover: [us-east] } }\n";
     folder.write("portcullis.yaml", &text);
     let path = folder.path().join("portcullis.yaml");
-    let with = |region: &str| load(&path, &LoadOptions { region: Some(region.to_owned()), ..options() });
+    let with = |region: &str| {
+        load(
+            &path,
+            &LoadOptions {
+                region: Some(region.to_owned()),
+                ..options()
+            },
+        )
+    };
 
     assert_eq!(with("us-east").unwrap().live.routing.local.as_str(), "us-east");
-    assert_eq!(folder.load("portcullis.yaml").unwrap().live.routing.local.as_str(), "eu-west");
+    assert_eq!(
+        folder
+            .load("portcullis.yaml")
+            .unwrap()
+            .live
+            .routing
+            .local
+            .as_str(),
+        "eu-west"
+    );
     assert!(with("us-west").is_err());
 }
 
 #[test]
 fn garbage_is_refused_and_never_a_panic() {
     let folder = Folder::empty();
-    for text in ["", "\u{0}\u{0}", "[]", "1", "version: 1", "version: 2\nlisteners: 3\n", "- - -", "{{{{", "a: &a [*a]"] {
+    for text in [
+        "",
+        "\u{0}\u{0}",
+        "[]",
+        "1",
+        "version: 1",
+        "version: 2\nlisteners: 3\n",
+        "- - -",
+        "{{{{",
+        "a: &a [*a]",
+    ] {
         folder.write("portcullis.yaml", text);
         assert!(folder.load("portcullis.yaml").is_err(), "{text:?}");
     }

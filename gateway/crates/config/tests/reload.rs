@@ -22,12 +22,27 @@ impl Started {
         let loaded = folder.load("portcullis.yaml").unwrap();
         let boards = boards();
         let (snapshot, _) = compile(&loaded, None, &boards).unwrap_or_else(|refused| panic!("{refused}"));
-        Self { folder, boot: loaded.boot, store: SnapshotStore::new(snapshot), boards }
+        Self {
+            folder,
+            boot: loaded.boot,
+            store: SnapshotStore::new(snapshot),
+            boards,
+        }
     }
 
     fn reload(&self) -> ReloadOutcome {
-        let running = Running { boot: &self.boot, store: &self.store, boards: &self.boards };
-        reload(&self.folder.path().join("portcullis.yaml"), &options(), &running, |_| {}).outcome
+        let running = Running {
+            boot: &self.boot,
+            store: &self.store,
+            boards: &self.boards,
+        };
+        reload(
+            &self.folder.path().join("portcullis.yaml"),
+            &options(),
+            &running,
+            |_| {},
+        )
+        .outcome
     }
 
     fn revision(&self) -> String {
@@ -49,9 +64,14 @@ fn an_equal_configuration_is_a_no_op() {
 #[test]
 fn a_changed_configuration_is_published() {
     let started = Started::new();
-    started.folder.write("portcullis.yaml", &SMALLEST.replace("127.0.0.1:3000", "127.0.0.1:3001"));
+    started.folder.write(
+        "portcullis.yaml",
+        &SMALLEST.replace("127.0.0.1:3000", "127.0.0.1:3001"),
+    );
 
-    let ReloadOutcome::Published { revision, warnings } = started.reload() else { panic!("not published") };
+    let ReloadOutcome::Published { revision, warnings } = started.reload() else {
+        panic!("not published")
+    };
 
     assert_eq!(revision, started.revision());
     assert!(warnings.is_empty());
@@ -61,12 +81,20 @@ fn a_changed_configuration_is_published() {
 fn a_refused_configuration_leaves_the_old_one_serving() {
     let started = Started::new();
     let before = started.revision();
-    for text in ["", "garbage", "version: 1\nlisteners: {", &SMALLEST.replace("pool: orders", "pool: ordrs")] {
+    for text in [
+        "",
+        "garbage",
+        "version: 1\nlisteners: {",
+        &SMALLEST.replace("pool: orders", "pool: ordrs"),
+    ] {
         started.folder.write("portcullis.yaml", text);
 
         let outcome = started.reload();
 
-        assert!(matches!(&outcome, ReloadOutcome::Kept { problems } if problems.has_errors()), "{outcome:?}");
+        assert!(
+            matches!(&outcome, ReloadOutcome::Kept { problems } if problems.has_errors()),
+            "{outcome:?}"
+        );
         assert_eq!(started.revision(), before);
     }
     std::fs::remove_file(started.folder.path().join("portcullis.yaml")).unwrap();
@@ -78,9 +106,14 @@ fn a_refused_configuration_leaves_the_old_one_serving() {
 fn a_change_of_an_address_asks_for_a_restart() {
     let started = Started::new();
     let before = started.revision();
-    started.folder.write("portcullis.yaml", &SMALLEST.replace("127.0.0.1:8443", "127.0.0.1:8444"));
+    started.folder.write(
+        "portcullis.yaml",
+        &SMALLEST.replace("127.0.0.1:8443", "127.0.0.1:8444"),
+    );
 
-    let ReloadOutcome::Kept { problems } = started.reload() else { panic!("not kept") };
+    let ReloadOutcome::Kept { problems } = started.reload() else {
+        panic!("not kept")
+    };
 
     assert_eq!(problems.iter().next().unwrap().code, "restart-needed");
     assert_eq!(started.revision(), before);
@@ -90,9 +123,18 @@ fn a_change_of_an_address_asks_for_a_restart() {
 fn what_was_read_is_told_also_when_it_is_refused() {
     let started = Started::new();
     started.folder.write("portcullis.yaml", "version: 1");
-    let running = Running { boot: &started.boot, store: &started.store, boards: &started.boards };
+    let running = Running {
+        boot: &started.boot,
+        store: &started.store,
+        boards: &started.boards,
+    };
 
-    let told = reload(&started.folder.path().join("portcullis.yaml"), &options(), &running, |_| {});
+    let told = reload(
+        &started.folder.path().join("portcullis.yaml"),
+        &options(),
+        &running,
+        |_| {},
+    );
 
     assert!(told.sources.paths().any(|path| path.ends_with("portcullis.yaml")));
 }

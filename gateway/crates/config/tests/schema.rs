@@ -19,7 +19,11 @@ fn the_committed_schema_is_the_generated_one() {
         fs::write(&path, &generated).unwrap();
     }
 
-    assert!(fs::read_to_string(&path).unwrap() == generated, "UPDATE_GOLDEN=1 rewrites {}", path.display());
+    assert!(
+        fs::read_to_string(&path).unwrap() == generated,
+        "UPDATE_GOLDEN=1 rewrites {}",
+        path.display()
+    );
 }
 
 #[test]
@@ -55,20 +59,34 @@ fn the_schema_accepts_what_the_reader_accepts() {
             Ok(_) => Vec::new(),
             Err(refused) => refused.problems.iter().map(|problem| problem.code).collect(),
         };
-        let Some(document) = as_json(&work, &text) else { continue };
+        let Some(document) = as_json(&work, &text) else {
+            continue;
+        };
         let fits = fits(&schema, &schema, &document);
         if codes.is_empty() {
             assert!(fits.is_ok(), "{}: {:?}", case.display(), fits);
         }
-        let is_wrong = |code: &&str| matches!(*code, "unknown-key" | "not-supported-yet" | "missing-unit" | "wrong-type");
+        let is_wrong = |code: &&str| {
+            matches!(
+                *code,
+                "unknown-key" | "not-supported-yet" | "missing-unit" | "wrong-type"
+            )
+        };
         if codes.iter().any(|code| is_wrong(&code)) && fits.is_err() {
             refused_by_both += 1;
         }
         if codes.contains(&"unknown-key") || codes.contains(&"missing-unit") {
-            assert!(fits.is_err(), "{} fits the schema but not the reader", case.display());
+            assert!(
+                fits.is_err(),
+                "{} fits the schema but not the reader",
+                case.display()
+            );
         }
     }
-    assert!(refused_by_both >= 5, "only {refused_by_both} cases are refused by both");
+    assert!(
+        refused_by_both >= 5,
+        "only {refused_by_both} cases are refused by both"
+    );
 }
 
 /// The case as JSON, by the reader's own YAML: as the data of a policy, which is any object.
@@ -79,7 +97,9 @@ fn as_json(folder: &Folder, text: &str) -> Option<Value> {
         "version: 1\nlisteners: { a: { listen: '127.0.0.1:1' } }\npolicies: { p: { rego: policies, data: data.yaml } }\n",
     );
     let loaded = folder.load("probe.yaml").ok()?;
-    let portcullis_admission::plan::PolicySource::Rego { data, .. } = &loaded.live.admission.policies[0].source else {
+    let portcullis_admission::plan::PolicySource::Rego { data, .. } =
+        &loaded.live.admission.policies[0].source
+    else {
         return None;
     };
     Some((**data).clone())
@@ -121,7 +141,12 @@ fn fits(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
             fits(root, &schema["items"], item)?;
         }
     }
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for name in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         if value.get(name).is_none() {
             return Err(format!("{name} is missing"));
         }

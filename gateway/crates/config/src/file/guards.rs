@@ -14,7 +14,10 @@ pub(crate) fn guard(mode: &Key<Mode>, percent: &Key<GuardShare>) -> Option<Guard
     if mode.is_absent() && percent.is_absent() {
         return None;
     }
-    Some(Guard { mode: mode.or(Mode::Enforce), share: percent.get().map_or(Guard::FULL_SHARE, |share| share.0) })
+    Some(Guard {
+        mode: mode.or(Mode::Enforce),
+        share: percent.get().map_or(Guard::FULL_SHARE, |share| share.0),
+    })
 }
 
 section! {
@@ -40,10 +43,16 @@ impl Read for GuardReference {
     fn read(node: &Node, origin: &Origin, problems: &mut Problems) -> Option<Self> {
         if let NodeKind::Mapping(_) = &node.kind {
             let keys = GuardReferenceKeys::read(node, origin, problems)?;
-            return Some(Self { name: keys.name.at()?.clone(), guard: guard(&keys.mode, &keys.percent) });
+            return Some(Self {
+                name: keys.name.at()?.clone(),
+                guard: guard(&keys.mode, &keys.percent),
+            });
         }
         let name = String::read(node, origin, problems)?;
-        Some(Self { name: At::new(name, origin.clone()), guard: None })
+        Some(Self {
+            name: At::new(name, origin.clone()),
+            guard: None,
+        })
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
@@ -59,18 +68,34 @@ pub(crate) fn exactly_one(
     origin: &Origin,
     problems: &mut Problems,
 ) -> Option<usize> {
-    let mut present = written.iter().enumerate().filter(|(_, (_, is_written))| *is_written);
-    let list = || written.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut present = written
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, is_written))| *is_written);
+    let list = || {
+        written
+            .iter()
+            .map(|(name, _)| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match (present.next(), present.next()) {
         (Some((index, _)), None) => Some(index),
         (None, _) if has_refused_keys => None,
         (None, _) => {
-            problems.push(Problem::error("missing-key", origin, format!("one of {} is missing", list())));
+            problems.push(Problem::error(
+                "missing-key",
+                origin,
+                format!("one of {} is missing", list()),
+            ));
             None
         }
         (Some((_, (first, _))), Some((_, (second, _)))) => {
             let message = format!("`{first}` and `{second}` exclude each other");
-            problems.push(Problem::error("conflicting-keys", origin, message).with_hint(format!("give one of {}", list())));
+            problems.push(
+                Problem::error("conflicting-keys", origin, message)
+                    .with_hint(format!("give one of {}", list())),
+            );
             None
         }
     }

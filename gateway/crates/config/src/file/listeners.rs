@@ -80,9 +80,17 @@ impl Read for Redirection {
     fn read(node: &Node, origin: &Origin, problems: &mut Problems) -> Option<Self> {
         if let NodeKind::Mapping(_) = &node.kind {
             let keys = RedirectionKeys::read(node, origin, problems)?;
-            return keys.port.get().and_then(|port| u16::try_from(port.0).ok()).map(Self::To);
+            return keys
+                .port
+                .get()
+                .and_then(|port| u16::try_from(port.0).ok())
+                .map(Self::To);
         }
-        Some(if bool::read(node, origin, problems)? { Self::To(443) } else { Self::Off })
+        Some(if bool::read(node, origin, problems)? {
+            Self::To(443)
+        } else {
+            Self::Off
+        })
     }
 
     fn schema(definitions: &mut Definitions) -> Value {

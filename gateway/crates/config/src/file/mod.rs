@@ -4,19 +4,19 @@
 //! from the same lines, so that they cannot part. [`tree`] is the YAML beneath, [`units`], [`scalars`] and
 //! [`patterns`] are the values, the other modules the sections.
 
-pub(crate) mod tree;
-pub(crate) mod section;
-pub(crate) mod units;
-pub(crate) mod scalars;
-pub(crate) mod patterns;
-pub(crate) mod guards;
-pub(crate) mod gateway;
-pub(crate) mod listeners;
-pub(crate) mod identities;
 pub(crate) mod admissions;
+pub(crate) mod gateway;
+pub(crate) mod guards;
+pub(crate) mod identities;
+pub(crate) mod listeners;
+pub(crate) mod patterns;
 pub(crate) mod regions;
 pub(crate) mod routes;
+pub(crate) mod scalars;
+pub(crate) mod section;
 pub(crate) mod telemetry;
+pub(crate) mod tree;
+pub(crate) mod units;
 
 use serde_json::{Map, Value, json};
 
@@ -68,7 +68,10 @@ impl Scalar for Version {
         if text == "1" {
             return Ok(Self);
         }
-        Err(Flaw::new("bad-value", format!("{text:?} is not a version of this format")).with_hint("write `version: 1`"))
+        Err(
+            Flaw::new("bad-value", format!("{text:?} is not a version of this format"))
+                .with_hint("write `version: 1`"),
+        )
     }
 
     fn schema() -> Value {
@@ -81,8 +84,11 @@ impl Scalar for Version {
 pub fn json_schema() -> Value {
     let mut definitions = Definitions::default();
     let root = GatewayFile::schema(&mut definitions);
-    let defs: Map<String, Value> =
-        definitions.0.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    let defs: Map<String, Value> = definitions
+        .0
+        .into_iter()
+        .map(|(name, schema)| (name.to_owned(), schema))
+        .collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "https://portcullis.dev/schemas/portcullis.schema.json",

@@ -33,15 +33,27 @@ impl Scalar for Expression {
     const EXPECTED: &'static str = "a regular expression";
 
     fn parse(text: &str, _: bool) -> Result<Self, Flaw> {
-        match RegexBuilder::new(&format!("^(?:{text})$")).size_limit(MAX_REGEX_SIZE).build() {
+        match RegexBuilder::new(&format!("^(?:{text})$"))
+            .size_limit(MAX_REGEX_SIZE)
+            .build()
+        {
             Ok(_) => Ok(Self(text.to_owned())),
-            Err(regex::Error::CompiledTooBig(_)) => {
-                Err(Flaw::new("too-large", "the regular expression is too large once compiled"))
-            }
+            Err(regex::Error::CompiledTooBig(_)) => Err(Flaw::new(
+                "too-large",
+                "the regular expression is too large once compiled",
+            )),
             Err(error) => {
                 let text = error.to_string();
-                let last = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                Err(Flaw::new("bad-value", format!("not a regular expression: {last}")))
+                let last = text
+                    .lines()
+                    .last()
+                    .unwrap_or_default()
+                    .trim_start_matches("error: ")
+                    .to_owned();
+                Err(Flaw::new(
+                    "bad-value",
+                    format!("not a regular expression: {last}"),
+                ))
             }
         }
     }
@@ -110,7 +122,11 @@ pub(crate) fn canonical_path(text: &str) -> Result<String, Flaw> {
     let PathPattern::Segments { segments, prefix } = parse_path(text)? else {
         return Err(bad_path(text, "is not a path"));
     };
-    if prefix || segments.iter().any(|segment| matches!(segment, SegmentPattern::Any(_))) {
+    if prefix
+        || segments
+            .iter()
+            .any(|segment| matches!(segment, SegmentPattern::Any(_)))
+    {
         return Err(bad_path(text, "has a wildcard where a plain path is wanted"));
     }
     Ok(text.to_owned())
@@ -121,9 +137,14 @@ fn parse_segment(text: &str, segment: &str, names: &mut BTreeSet<String>) -> Res
         return Ok(SegmentPattern::Any(None));
     }
     if let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let is_name = !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         if !is_name {
-            return Err(bad_path(text, "has a parameter without a proper name").with_hint("write one like `{id}`"));
+            return Err(
+                bad_path(text, "has a parameter without a proper name").with_hint("write one like `{id}`")
+            );
         }
         if !names.insert(name.to_owned()) {
             return Err(bad_path(text, &format!("has the parameter {name:?} twice")));
@@ -135,11 +156,15 @@ fn parse_segment(text: &str, segment: &str, names: &mut BTreeSet<String>) -> Res
             .with_hint("`**` stands at the end only; use `*` for one segment, or `{ regex: … }`"));
     }
     if segment.contains(['*', '{', '}']) {
-        return Err(bad_path(text, &format!("mixes a wildcard with text in {segment:?}"))
-            .with_hint("a wildcard is a whole segment; use `{ regex: … }` for parts of one"));
+        return Err(
+            bad_path(text, &format!("mixes a wildcard with text in {segment:?}"))
+                .with_hint("a wildcard is a whole segment; use `{ regex: … }` for parts of one"),
+        );
     }
     if matches!(segment, "." | "..") {
-        return Err(bad_path(text, "has a `.` or `..` segment").with_hint("such a request is refused before routing"));
+        return Err(
+            bad_path(text, "has a `.` or `..` segment").with_hint("such a request is refused before routing")
+        );
     }
     if let Some(found) = ['?', '#', ';', '\\'].into_iter().find(|c| segment.contains(*c)) {
         let hint = match found {
@@ -190,7 +215,9 @@ impl Scalar for HostText {
 
     fn parse(text: &str, _: bool) -> Result<Self, Flaw> {
         if text == "*" {
-            return Err(Flaw::new("bad-value", "`*` is not a host").with_hint("leave `host` out to match every host"));
+            return Err(
+                Flaw::new("bad-value", "`*` is not a host").with_hint("leave `host` out to match every host")
+            );
         }
         match text.strip_prefix("*.") {
             Some(rest) => canonical_host(rest).map(|host| Self(HostPattern::Wildcard(host))),
@@ -207,7 +234,9 @@ impl Scalar for HostText {
 pub(crate) fn canonical_host(text: &str) -> Result<String, Flaw> {
     let bad = |why: &str| Flaw::new("bad-value", format!("{text:?} is not a host: {why}"));
     if text.contains('*') {
-        return Err(bad("`*` stands for the leftmost labels only").with_hint("write one like \"*.example.com\""));
+        return Err(
+            bad("`*` stands for the leftmost labels only").with_hint("write one like \"*.example.com\"")
+        );
     }
     if text.contains("://") || text.contains('/') {
         return Err(bad("it is a URL").with_hint("write the host alone"));
@@ -233,7 +262,11 @@ impl Read for ValueText {
             return Some(Self(ValuePattern::Regex(keys.regex.get()?.0.clone())));
         }
         let text = String::read(node, origin, problems)?;
-        Some(Self(if text == "*" { ValuePattern::Present } else { ValuePattern::Exact(text) }))
+        Some(Self(if text == "*" {
+            ValuePattern::Present
+        } else {
+            ValuePattern::Exact(text)
+        }))
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
@@ -251,8 +284,10 @@ impl Scalar for ClaimText {
     fn parse(text: &str, _: bool) -> Result<Self, Flaw> {
         let path: Vec<Arc<str>> = text.split('.').map(Arc::from).collect();
         if path.iter().any(|key| key.is_empty()) {
-            return Err(Flaw::new("bad-value", format!("{text:?} is not the path of a claim"))
-                .with_hint(format!("expected {}", Self::EXPECTED)));
+            return Err(
+                Flaw::new("bad-value", format!("{text:?} is not the path of a claim"))
+                    .with_hint(format!("expected {}", Self::EXPECTED)),
+            );
         }
         // A claim named by a URL, as in "https://example.com/tenant", is one key and not a path.
         if text.contains("://") {
@@ -278,16 +313,42 @@ mod tests {
         let pattern = parse_path("/a/{id}/b/**").unwrap();
 
         let segments = vec![literal("a"), any("id"), literal("b")];
-        assert_eq!(pattern, PathPattern::Segments { segments, prefix: true });
-        assert_eq!(parse_path("/").unwrap(), PathPattern::Segments { segments: vec![], prefix: false });
-        assert_eq!(parse_path("/**").unwrap(), PathPattern::Segments { segments: vec![], prefix: true });
-        let slash = PathPattern::Segments { segments: vec![literal("a"), literal("")], prefix: false };
+        assert_eq!(
+            pattern,
+            PathPattern::Segments {
+                segments,
+                prefix: true
+            }
+        );
+        assert_eq!(
+            parse_path("/").unwrap(),
+            PathPattern::Segments {
+                segments: vec![],
+                prefix: false
+            }
+        );
+        assert_eq!(
+            parse_path("/**").unwrap(),
+            PathPattern::Segments {
+                segments: vec![],
+                prefix: true
+            }
+        );
+        let slash = PathPattern::Segments {
+            segments: vec![literal("a"), literal("")],
+            prefix: false,
+        };
         assert_eq!(parse_path("/a/").unwrap(), slash);
     }
 
     #[test]
     fn what_is_not_canonical_is_refused_with_what_is() {
-        for (text, hint) in [("/caf%c3%a9", "caf%C3%A9"), ("/a b", "a%20b"), ("/%61", "\"a\""), ("/é", "%C3%A9")] {
+        for (text, hint) in [
+            ("/caf%c3%a9", "caf%C3%A9"),
+            ("/a b", "a%20b"),
+            ("/%61", "\"a\""),
+            ("/é", "%C3%A9"),
+        ] {
             let flaw = parse_path(text).unwrap_err();
             assert!(flaw.hint.as_ref().unwrap().contains(hint), "{text}: {flaw:?}");
         }
@@ -296,7 +357,9 @@ mod tests {
 
     #[test]
     fn patterns_that_could_never_match_are_refused() {
-        for text in ["a", "", "/a//b", "/a/../b", "/a/./b", "/a%2Fb", "/a%5cb", "/a;b", "/a?b", "/a#b", "/%zz", "/%"] {
+        for text in [
+            "a", "", "/a//b", "/a/../b", "/a/./b", "/a%2Fb", "/a%5cb", "/a;b", "/a?b", "/a#b", "/%zz", "/%",
+        ] {
             assert!(parse_path(text).is_err(), "{text:?} was accepted");
         }
         for text in ["/a*", "/**/b", "/{}", "/{a b}", "/{id}/{id}", "/x{id}", "//**"] {
@@ -307,7 +370,10 @@ mod tests {
     #[test]
     fn hosts_become_canonical_and_ports_are_refused() {
         assert_eq!(canonical_host("API.Example.com.").unwrap(), "api.example.com");
-        assert_eq!(canonical_host("münchen.example").unwrap(), "xn--mnchen-3ya.example");
+        assert_eq!(
+            canonical_host("münchen.example").unwrap(),
+            "xn--mnchen-3ya.example"
+        );
         assert!(canonical_host("api.example.com:443").is_err());
         assert!(canonical_host("https://api.example.com").is_err());
         assert!(canonical_host("a.*.example").is_err());
@@ -315,7 +381,13 @@ mod tests {
 
     #[test]
     fn a_claim_named_by_a_url_is_one_key() {
-        assert_eq!(ClaimText::parse("https://example.com/tenant", true).unwrap().0.len(), 1);
+        assert_eq!(
+            ClaimText::parse("https://example.com/tenant", true)
+                .unwrap()
+                .0
+                .len(),
+            1
+        );
         assert_eq!(ClaimText::parse("realm_access.roles", true).unwrap().0.len(), 2);
         assert!(ClaimText::parse("a..b", true).is_err());
     }

@@ -91,8 +91,10 @@ impl super::section::Scalar for DnsEndpoint {
         };
         let host = super::patterns::canonical_host(host)?;
         if host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok() {
-            return Err(Flaw::new("bad-value", format!("{text:?} is an address, not a name"))
-                .with_hint("write `address:` instead of `dns:`"));
+            return Err(
+                Flaw::new("bad-value", format!("{text:?} is an address, not a name"))
+                    .with_hint("write `address:` instead of `dns:`"),
+            );
         }
         Ok(Self { host, port })
     }

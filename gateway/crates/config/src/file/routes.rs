@@ -124,7 +124,9 @@ impl Scalar for SpiffePattern {
         let Some(rest) = text.strip_prefix("spiffe://") else {
             return Err(bad("it does not start with spiffe://"));
         };
-        let (domain, path) = rest.split_once('/').map_or((rest, None), |(domain, path)| (domain, Some(path)));
+        let (domain, path) = rest
+            .split_once('/')
+            .map_or((rest, None), |(domain, path)| (domain, Some(path)));
         if domain.contains('*') {
             return Err(bad("a wildcard stands for the path only").with_hint("name the trust domain"));
         }
@@ -176,7 +178,11 @@ impl Read for Rule {
         } else {
             Demand::Policy(At::new(name, origin.clone()))
         };
-        Some(Self { demand, methods: Vec::new(), guard: None })
+        Some(Self {
+            demand,
+            methods: Vec::new(),
+            guard: None,
+        })
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
@@ -217,8 +223,14 @@ impl Rule {
                 }
             }
         };
-        let methods = super::section::items(&keys.methods).map(|method| method.value.clone()).collect();
-        Some(Self { demand, methods, guard: guard(&keys.mode, &keys.percent) })
+        let methods = super::section::items(&keys.methods)
+            .map(|method| method.value.clone())
+            .collect();
+        Some(Self {
+            demand,
+            methods,
+            guard: guard(&keys.mode, &keys.percent),
+        })
     }
 }
 
@@ -263,8 +275,11 @@ impl Scalar for ResidencyFrom {
 
     fn parse(text: &str, plain: bool) -> Result<Self, Flaw> {
         let Some(claim) = text.strip_prefix("claim.") else {
-            return Err(Flaw::new("bad-value", format!("{text:?} is not part of a verified identity"))
-                .with_hint("write `claim.region`; a header can never say where a request may go"));
+            return Err(Flaw::new(
+                "bad-value",
+                format!("{text:?} is not part of a verified identity"),
+            )
+            .with_hint("write `claim.region`; a header can never say where a request may go"));
         };
         super::patterns::ClaimText::parse(claim, plain).map(|path| Self(path.0))
     }
@@ -353,9 +368,12 @@ impl Scalar for HostRewriteText {
             "keep" => Ok(Self(HostRewrite::Keep)),
             "pool" => Ok(Self(HostRewrite::Pool)),
             name => {
-                let is_authority = name.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.as_str().contains('@'));
+                let is_authority = name
+                    .parse::<http::uri::Authority>()
+                    .is_ok_and(|authority| !authority.as_str().contains('@'));
                 let value = http::HeaderValue::from_str(name).ok().filter(|_| is_authority);
-                value.map(|value| Self(HostRewrite::Name(value)))
+                value
+                    .map(|value| Self(HostRewrite::Name(value)))
                     .ok_or_else(|| Flaw::new("bad-value", format!("{name:?} is not a host")))
             }
         }

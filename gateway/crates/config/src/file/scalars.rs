@@ -13,8 +13,11 @@ use super::section::{Flaw, Scalar};
 /// Refuses `${…}` where nothing would replace it.
 fn refuse_substitution(text: &str) -> Result<(), Flaw> {
     if text.starts_with("${") {
-        return Err(Flaw::new("bad-value", "`${…}` stands for a secret, and this key holds none")
-            .with_hint("secrets are private keys and the values of `request_headers` and `response_headers`"));
+        return Err(
+            Flaw::new("bad-value", "`${…}` stands for a secret, and this key holds none").with_hint(
+                "secrets are private keys and the values of `request_headers` and `response_headers`",
+            ),
+        );
     }
     Ok(())
 }
@@ -106,7 +109,9 @@ fn secret_source(text: &str) -> Option<Result<SecretSource, Flaw>> {
         Flaw::new("bad-value", format!("{text:?} names no secret"))
             .with_hint("write `${file:/path}` or `${env:NAME}`, and nothing around it")
     };
-    let Some(inner) = inner.strip_suffix('}') else { return Some(Err(bad())) };
+    let Some(inner) = inner.strip_suffix('}') else {
+        return Some(Err(bad()));
+    };
     Some(match inner.split_once(':') {
         Some(("file", path)) if !path.is_empty() => Ok(SecretSource::File(path.to_owned())),
         Some(("env", name)) if !name.is_empty() => Ok(SecretSource::Env(name.to_owned())),
@@ -194,8 +199,11 @@ impl Scalar for IpNet {
         }
         match text.parse::<Self>() {
             Ok(network) if network.addr() == network.network() => Ok(network),
-            Ok(network) => Err(Flaw::new("bad-value", format!("{text:?} has address bits beyond its prefix"))
-                .with_hint(format!("did you mean \"{}\"?", network.trunc()))),
+            Ok(network) => Err(Flaw::new(
+                "bad-value",
+                format!("{text:?} has address bits beyond its prefix"),
+            )
+            .with_hint(format!("did you mean \"{}\"?", network.trunc()))),
             Err(_) => Err(Flaw::new("bad-value", format!("{text:?} is not a network"))
                 .with_hint("write one like \"10.0.0.0/8\"")),
         }
@@ -253,15 +261,19 @@ impl Scalar for HttpUrl {
     fn parse(text: &str, _: bool) -> Result<Self, Flaw> {
         refuse_substitution(text)?;
         let bad = |why: &str| Flaw::new("bad-value", format!("{text:?} is not usable as a URL: {why}"));
-        let url = Url::parse(text)
-            .map_err(|error| bad(&error.to_string()).with_hint("write one like \"https://login.example.com\""))?;
+        let url = Url::parse(text).map_err(|error| {
+            bad(&error.to_string()).with_hint("write one like \"https://login.example.com\"")
+        })?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(bad("it needs https:// and a host"));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(bad("it carries credentials"));
         }
-        Ok(Self { written: text.to_owned(), url })
+        Ok(Self {
+            written: text.to_owned(),
+            url,
+        })
     }
 
     fn schema() -> Value {
@@ -273,7 +285,8 @@ impl Scalar for SpiffeId {
     const EXPECTED: &'static str = "a SPIFFE ID like \"spiffe://corp.example/orders\"";
 
     fn parse(text: &str, _: bool) -> Result<Self, Flaw> {
-        Self::new(text).map_err(|error| Flaw::new("bad-value", format!("{text:?} is not a SPIFFE ID: {error}")))
+        Self::new(text)
+            .map_err(|error| Flaw::new("bad-value", format!("{text:?} is not a SPIFFE ID: {error}")))
     }
 
     fn schema() -> Value {
@@ -304,7 +317,10 @@ impl Scalar for StatusCode {
     fn parse(text: &str, _: bool) -> Result<Self, Flaw> {
         match text.parse::<u16>().ok().filter(|code| (200..600).contains(code)) {
             Some(code) => Self::from_u16(code).map_err(|_| Flaw::new("bad-value", "not a status")),
-            None => Err(Flaw::new("out-of-range", format!("{text:?} is not a status from 200 to 599"))),
+            None => Err(Flaw::new(
+                "out-of-range",
+                format!("{text:?} is not a status from 200 to 599"),
+            )),
         }
     }
 

@@ -131,7 +131,11 @@ pub(crate) struct Flaw {
 
 impl Flaw {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -190,7 +194,10 @@ impl<T: Read> Read for List<T> {
             problems.push(wrong_type("a list", node, origin).with_hint("write `[ … ]`"));
             return None;
         };
-        let mut list = Self { items: Vec::with_capacity(nodes.len()), broken: false };
+        let mut list = Self {
+            items: Vec::with_capacity(nodes.len()),
+            broken: false,
+        };
         for (index, node) in nodes.iter().enumerate() {
             let origin = node.place.origin(format!("{}[{index}]", origin.path));
             match T::read(node, &origin, problems) {
@@ -212,7 +219,10 @@ impl<T: Read> Read for OneOrMany<T> {
             return List::read(node, origin, problems).map(Self);
         }
         let value = T::read(node, origin, problems)?;
-        Some(Self(List { items: vec![At::new(value, origin.clone())], broken: false }))
+        Some(Self(List {
+            items: vec![At::new(value, origin.clone())],
+            broken: false,
+        }))
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
@@ -234,7 +244,10 @@ impl<T: Read> Read for Named<T> {
                 Some(value) => Key::Is(At::new(value, child)),
                 None => Key::Broken,
             };
-            NamedEntry { name: At::new(entry.key.clone(), name), value }
+            NamedEntry {
+                name: At::new(entry.key.clone(), name),
+                value,
+            }
         });
         Some(Self(named.collect()))
     }
@@ -254,7 +267,11 @@ fn child_origin(entry: &Entry, parent: &str) -> Origin {
 }
 
 pub(crate) fn wrong_type(expected: &str, node: &Node, origin: &Origin) -> Problem {
-    Problem::error("wrong-type", origin, format!("expected {expected}, found {}", node.describe()))
+    Problem::error(
+        "wrong-type",
+        origin,
+        format!("expected {expected}, found {}", node.describe()),
+    )
 }
 
 /// The nearest of some names, as a hint.
@@ -283,7 +300,12 @@ impl<'a> Keys<'a> {
         problems: &'a mut Problems,
     ) -> Option<Self> {
         if let NodeKind::Mapping(entries) = &node.kind {
-            return Some(Self { entries, known, origin, problems });
+            return Some(Self {
+                entries,
+                known,
+                origin,
+                problems,
+            });
         }
         problems.push(wrong_type("keys with values", node, origin));
         None
@@ -307,7 +329,8 @@ impl<'a> Keys<'a> {
         }
         if key.is_absent() {
             let message = format!("the key {name:?} is missing");
-            self.problems.push(Problem::error("missing-key", self.origin, message));
+            self.problems
+                .push(Problem::error("missing-key", self.origin, message));
             return Key::Broken;
         }
         key
@@ -315,19 +338,25 @@ impl<'a> Keys<'a> {
 
     /// True when some key looks like this one: its problem says what is meant, and that is enough.
     fn is_misspelt(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| !self.known.contains(&entry.key.as_str()) && did_you_mean(&entry.key, [name]).is_some())
+        self.entries.iter().any(|entry| {
+            !self.known.contains(&entry.key.as_str()) && did_you_mean(&entry.key, [name]).is_some()
+        })
     }
 
     /// Refuses what is left: keys that later versions will have, and keys that nobody knows. True when there were any.
     pub(crate) fn close(self, later: &[&str]) -> bool {
         let Self { entries, known, .. } = self;
         let mut any = false;
-        for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+        for entry in entries
+            .iter()
+            .filter(|entry| !known.contains(&entry.key.as_str()))
+        {
             any = true;
             let origin = entry.place.origin(join(&self.origin.path, &entry.key));
             if later.contains(&entry.key.as_str()) {
                 let message = format!("`{}` is not supported yet", entry.key);
-                self.problems.push(Problem::error("not-supported-yet", &origin, message));
+                self.problems
+                    .push(Problem::error("not-supported-yet", &origin, message));
                 continue;
             }
             let problem = Problem::error("unknown-key", &origin, format!("unknown key {:?}", entry.key));
@@ -351,7 +380,11 @@ pub(crate) struct KeySchema {
 
 /// The schema of a section: an object with exactly these keys.
 pub(crate) fn section_schema(doc: &str, keys: Vec<KeySchema>) -> Value {
-    let required: Vec<_> = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    let required: Vec<_> = keys
+        .iter()
+        .filter(|key| key.required)
+        .map(|key| key.name)
+        .collect();
     let mut properties = Map::new();
     for key in keys {
         let mut schema = key.schema;

@@ -30,7 +30,12 @@ pub(crate) struct Place {
 impl Place {
     /// The origin of an object at this place.
     pub(crate) fn origin(&self, path: impl Into<Arc<str>>) -> Origin {
-        Origin { path: path.into(), file: Arc::clone(&self.file), line: self.line, column: self.column }
+        Origin {
+            path: path.into(),
+            file: Arc::clone(&self.file),
+            line: self.line,
+            column: self.column,
+        }
     }
 }
 
@@ -94,7 +99,9 @@ impl Node {
             NodeKind::Scalar { text, plain: true } => plain_to_json(text),
             NodeKind::Sequence(items) => Value::Array(items.iter().map(Self::to_json).collect()),
             NodeKind::Mapping(entries) => {
-                let pairs = entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json()));
+                let pairs = entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), entry.value.to_json()));
                 Value::Object(pairs.collect::<Map<_, _>>())
             }
         }
@@ -176,8 +183,12 @@ impl<'input> Builder<'input, '_> {
                 _ if root.is_some() => {
                     let place = self.place(&span);
                     return Err(Box::new(
-                        Problem::error("yaml-documents", &place.origin(""), "a second document in one file")
-                            .with_hint("remove the `---` between them, or use a directory of files"),
+                        Problem::error(
+                            "yaml-documents",
+                            &place.origin(""),
+                            "a second document in one file",
+                        )
+                        .with_hint("remove the `---` between them, or use a directory of files"),
                     ));
                 }
                 event => root = Some(self.node(event, &span, "", 0)?),
@@ -201,7 +212,11 @@ impl<'input> Builder<'input, '_> {
             column: u32::try_from(marker.col() + 1).unwrap_or(0),
         }
         .origin("");
-        Box::new(Problem::error("yaml-syntax", &origin, format!("not valid YAML: {}", error.info())))
+        Box::new(Problem::error(
+            "yaml-syntax",
+            &origin,
+            format!("not valid YAML: {}", error.info()),
+        ))
     }
 
     fn place(&self, span: &Span) -> Place {
@@ -217,13 +232,23 @@ impl<'input> Builder<'input, '_> {
         self.nodes += 1;
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
             let message = format!("nested deeper than {MAX_DEPTH} levels or larger than {MAX_NODES} values");
-            return Err(Box::new(Problem::error("too-large", &place.origin(path), message)));
+            return Err(Box::new(Problem::error(
+                "too-large",
+                &place.origin(path),
+                message,
+            )));
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), &place, path);
                 let plain = style == ScalarStyle::Plain;
-                let node = Node { kind: NodeKind::Scalar { text: text.into_owned(), plain }, place };
+                let node = Node {
+                    kind: NodeKind::Scalar {
+                        text: text.into_owned(),
+                        plain,
+                    },
+                    place,
+                };
                 self.remember(anchor, &node);
                 Ok(node)
             }
@@ -244,7 +269,11 @@ impl<'input> Builder<'input, '_> {
             Event::Alias(anchor) => self.alias(anchor, &place, path),
             other => {
                 let message = format!("not valid YAML here: {other:?}");
-                Err(Box::new(Problem::error("yaml-syntax", &place.origin(path), message)))
+                Err(Box::new(Problem::error(
+                    "yaml-syntax",
+                    &place.origin(path),
+                    message,
+                )))
             }
         }
     }
@@ -252,12 +281,20 @@ impl<'input> Builder<'input, '_> {
     fn alias(&mut self, anchor: usize, place: &Place, path: &str) -> Result<Node, Stop> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
             let message = "an alias inside its own anchor";
-            return Err(Box::new(Problem::error("yaml-alias", &place.origin(path), message)));
+            return Err(Box::new(Problem::error(
+                "yaml-alias",
+                &place.origin(path),
+                message,
+            )));
         };
         self.nodes += node.count();
         if self.nodes > MAX_NODES {
             let message = format!("aliases expand to more than {MAX_NODES} values");
-            return Err(Box::new(Problem::error("too-large", &place.origin(path), message)));
+            return Err(Box::new(Problem::error(
+                "too-large",
+                &place.origin(path),
+                message,
+            )));
         }
         Ok(node)
     }
@@ -300,13 +337,21 @@ impl<'input> Builder<'input, '_> {
                 continue;
             }
             lines.insert(key.clone(), name.place.line);
-            entries.push(Entry { key, place: name.place, value });
+            entries.push(Entry {
+                key,
+                place: name.place,
+                value,
+            });
         }
     }
 
     fn refuse_tag(&mut self, tagged: bool, place: &Place, path: &str) {
         if tagged {
-            self.problems.push(Problem::error("yaml-tag", &place.origin(path), "YAML tags are not used here"));
+            self.problems.push(Problem::error(
+                "yaml-tag",
+                &place.origin(path),
+                "YAML tags are not used here",
+            ));
         }
     }
 
@@ -345,9 +390,15 @@ mod tests {
         let (node, problems) = read("a:\n  b: [1, two]\n");
 
         assert!(problems.is_empty());
-        let NodeKind::Mapping(entries) = node.unwrap().kind else { panic!("not a mapping") };
-        let NodeKind::Mapping(inner) = &entries[0].value.kind else { panic!("not a mapping") };
-        let NodeKind::Sequence(items) = &inner[0].value.kind else { panic!("not a list") };
+        let NodeKind::Mapping(entries) = node.unwrap().kind else {
+            panic!("not a mapping")
+        };
+        let NodeKind::Mapping(inner) = &entries[0].value.kind else {
+            panic!("not a mapping")
+        };
+        let NodeKind::Sequence(items) = &inner[0].value.kind else {
+            panic!("not a list")
+        };
         assert_eq!((items[1].place.line, items[1].place.column), (2, 10));
     }
 
@@ -355,7 +406,10 @@ mod tests {
     fn every_duplicate_key_is_reported() {
         let (_, problems) = read("a: 1\na: 2\nb: { c: 1, c: 2 }\n");
 
-        let paths: Vec<_> = problems.iter().map(|problem| problem.origin.path.to_string()).collect();
+        let paths: Vec<_> = problems
+            .iter()
+            .map(|problem| problem.origin.path.to_string())
+            .collect();
         assert_eq!(paths, ["a", "b.c"]);
     }
 
@@ -384,11 +438,31 @@ mod tests {
 
     #[test]
     fn garbage_is_a_problem_and_never_a_panic() {
-        for text in ["a: b: c", "- a\nb", "*a", "a: 'x", "[1, 2", "{a: 1", "? [a]\n: b", "a: 1\n---\nb: 2", "!!str a"] {
+        for text in [
+            "a: b: c",
+            "- a\nb",
+            "*a",
+            "a: 'x",
+            "[1, 2",
+            "{a: 1",
+            "? [a]\n: b",
+            "a: 1\n---\nb: 2",
+            "!!str a",
+        ] {
             let (_, problems) = read(text);
             assert!(problems.has_errors(), "{text:?} was accepted");
         }
-        for text in ["\u{0}", "\t- x", "&a *a", "%YAML 9\n---\n", "\u{feff}a: 1", "|", ">", "? ", "- - - -"] {
+        for text in [
+            "\u{0}",
+            "\t- x",
+            "&a *a",
+            "%YAML 9\n---\n",
+            "\u{feff}a: 1",
+            "|",
+            ">",
+            "? ",
+            "- - - -",
+        ] {
             let _ = read(text);
         }
     }
@@ -398,6 +472,9 @@ mod tests {
         let (node, _) = read("[1, -2, 1.5, true, ~, \"1\", 1.2.3, 18446744073709551615]");
 
         let value = node.unwrap().to_json();
-        assert_eq!(value, serde_json::json!([1, -2, 1.5, true, null, "1", "1.2.3", u64::MAX]));
+        assert_eq!(
+            value,
+            serde_json::json!([1, -2, 1.5, true, null, "1", "1.2.3", u64::MAX])
+        );
     }
 }

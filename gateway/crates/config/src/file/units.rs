@@ -38,8 +38,13 @@ pub(crate) struct Percent(pub(crate) u16);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Whole<const MIN: u64, const MAX: u64>(pub(crate) u64);
 
-const TIME_UNITS: &[(&str, u64)] =
-    &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const TIME_UNITS: &[(&str, u64)] = &[
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 const BYTE_UNITS: &[(&str, u64)] = &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 const RATE_UNITS: &[(&str, u64)] = &[("/s", 1), ("/m", 60), ("/h", 3_600), ("/d", 86_400)];
 /// Nothing that is configured lasts longer.
@@ -59,8 +64,14 @@ fn measure(text: &str, units: &[(&str, u64)], kind: &str, example: &str) -> Resu
     let words = || units.iter().map(|(word, _)| *word);
     if unit.is_empty() {
         let suggestion = suggest(number, units, example);
-        return Err(Flaw::new("missing-unit", format!("{kind} needs a unit, found the bare number {text}"))
-            .with_hint(format!("write \"{suggestion}\"; units: {}", words().collect::<Vec<_>>().join(", "))));
+        return Err(Flaw::new(
+            "missing-unit",
+            format!("{kind} needs a unit, found the bare number {text}"),
+        )
+        .with_hint(format!(
+            "write \"{suggestion}\"; units: {}",
+            words().collect::<Vec<_>>().join(", ")
+        )));
     }
     if let Some((_, factor)) = units.iter().find(|(word, _)| *word == unit) {
         return Ok((number, *factor));
@@ -81,17 +92,29 @@ fn measure(text: &str, units: &[(&str, u64)], kind: &str, example: &str) -> Resu
 /// unit of the example.
 fn suggest(number: u64, units: &[(&str, u64)], example: &str) -> String {
     if units == BYTE_UNITS {
-        let largest = units.iter().rev().find(|(_, factor)| number >= *factor && number % factor == 0);
-        return largest.map_or_else(|| format!("{number}B"), |(word, factor)| format!("{}{word}", number / factor));
+        let largest = units
+            .iter()
+            .rev()
+            .find(|(_, factor)| number >= *factor && number.is_multiple_of(*factor));
+        return largest.map_or_else(
+            || format!("{number}B"),
+            |(word, factor)| format!("{}{word}", number / factor),
+        );
     }
-    format!("{number}{}", example.trim_start_matches(|c: char| c.is_ascii_digit()))
+    format!(
+        "{number}{}",
+        example.trim_start_matches(|c: char| c.is_ascii_digit())
+    )
 }
 
 fn duration(text: &str) -> Result<Duration, Flaw> {
     let (number, factor) = measure(text, TIME_UNITS, "a duration", "30s")?;
     let duration = Duration::from_millis(number.saturating_mul(factor));
     if duration > LONGEST {
-        return Err(Flaw::new("out-of-range", format!("{text:?} is longer than a year")));
+        return Err(Flaw::new(
+            "out-of-range",
+            format!("{text:?} is longer than a year"),
+        ));
     }
     Ok(duration)
 }
@@ -101,7 +124,10 @@ fn bytes(text: &str) -> Result<u64, Flaw> {
     match number.checked_mul(factor) {
         Some(0) => Err(Flaw::new("out-of-range", "a size must be above zero")),
         Some(bytes) if bytes <= 1 << 40 => Ok(bytes),
-        Some(_) | None => Err(Flaw::new("out-of-range", format!("{text:?} is more than 1024GiB"))),
+        Some(_) | None => Err(Flaw::new(
+            "out-of-range",
+            format!("{text:?} is more than 1024GiB"),
+        )),
     }
 }
 
@@ -150,8 +176,10 @@ impl Scalar for ByteRate {
 
     fn parse(text: &str, _: bool) -> Result<Self, Flaw> {
         let Some(size) = text.strip_suffix("/s") else {
-            return Err(Flaw::new("missing-unit", format!("{text:?} is not bytes per second"))
-                .with_hint("write one like \"1KiB/s\""));
+            return Err(
+                Flaw::new("missing-unit", format!("{text:?} is not bytes per second"))
+                    .with_hint("write one like \"1KiB/s\""),
+            );
         };
         bytes(size).map(Self)
     }
@@ -168,9 +196,12 @@ impl Scalar for Rate {
         let (number, seconds) = measure(text, RATE_UNITS, "a rate", "100/s")?;
         let count = u32::try_from(number)
             .map_err(|_| Flaw::new("out-of-range", format!("{text:?} is more than {}", u32::MAX)))?;
-        let count = NonZeroU32::new(count)
-            .ok_or_else(|| Flaw::new("out-of-range", "a rate must be above zero"))?;
-        Ok(Self { count, per: Duration::from_secs(seconds) })
+        let count =
+            NonZeroU32::new(count).ok_or_else(|| Flaw::new("out-of-range", "a rate must be above zero"))?;
+        Ok(Self {
+            count,
+            per: Duration::from_secs(seconds),
+        })
     }
 
     fn schema() -> Value {
@@ -184,10 +215,14 @@ impl Scalar for Percent {
     fn parse(text: &str, plain: bool) -> Result<Self, Flaw> {
         let Some(number) = text.strip_suffix('%') else {
             return if plain && text.parse::<u16>().is_ok() {
-                Err(Flaw::new("missing-unit", format!("a share needs its unit, found the bare number {text}"))
-                    .with_hint(format!("write \"{text}%\"")))
+                Err(Flaw::new(
+                    "missing-unit",
+                    format!("a share needs its unit, found the bare number {text}"),
+                )
+                .with_hint(format!("write \"{text}%\"")))
             } else {
-                Err(Flaw::new("bad-value", format!("{text:?} is not a share")).with_hint("write one like \"85%\""))
+                Err(Flaw::new("bad-value", format!("{text:?} is not a share"))
+                    .with_hint("write one like \"85%\""))
             };
         };
         let bad = || Flaw::new("bad-value", format!("{text:?} is not a share of 0% to 100%"));
@@ -197,7 +232,10 @@ impl Scalar for Percent {
         }
         let whole: u16 = whole.parse().map_err(|_| bad())?;
         let hundredths: u16 = format!("{fraction:0<2}").parse().map_err(|_| bad())?;
-        match whole.checked_mul(100).and_then(|share| share.checked_add(hundredths)) {
+        match whole
+            .checked_mul(100)
+            .and_then(|share| share.checked_add(hundredths))
+        {
             Some(share) if share <= 10_000 => Ok(Self(share)),
             Some(_) | None => Err(bad()),
         }
@@ -216,11 +254,18 @@ impl Scalar for GuardShare {
     const EXPECTED: &'static str = "a share like 5 or \"5%\"";
 
     fn parse(text: &str, plain: bool) -> Result<Self, Flaw> {
-        let with_unit = if text.ends_with('%') { text.to_owned() } else { format!("{text}%") };
+        let with_unit = if text.ends_with('%') {
+            text.to_owned()
+        } else {
+            format!("{text}%")
+        };
         let share = Percent::parse(&with_unit, plain)
             .map_err(|_| {
-                Flaw::new("bad-value", format!("{text:?} is not a share above 0% and up to 100%"))
-                    .with_hint("write one like 5 or \"5%\"")
+                Flaw::new(
+                    "bad-value",
+                    format!("{text:?} is not a share above 0% and up to 100%"),
+                )
+                .with_hint("write one like 5 or \"5%\"")
             })?
             .0;
         if share == 0 {
@@ -240,8 +285,14 @@ impl<const MIN: u64, const MAX: u64> Scalar for Whole<MIN, MAX> {
     fn parse(text: &str, plain: bool) -> Result<Self, Flaw> {
         match text.parse::<u64>() {
             Ok(number) if plain && (MIN..=MAX).contains(&number) => Ok(Self(number)),
-            Ok(_) if plain => Err(Flaw::new("out-of-range", format!("{text} is not within {MIN} to {MAX}"))),
-            Ok(_) | Err(_) => Err(Flaw::new("wrong-type", format!("expected a whole number, found {text:?}"))),
+            Ok(_) if plain => Err(Flaw::new(
+                "out-of-range",
+                format!("{text} is not within {MIN} to {MAX}"),
+            )),
+            Ok(_) | Err(_) => Err(Flaw::new(
+                "wrong-type",
+                format!("expected a whole number, found {text:?}"),
+            )),
         }
     }
 
@@ -257,7 +308,10 @@ mod tests {
     #[test]
     fn values_with_units_mean_what_they_say() {
         assert_eq!(Period::parse("30s", true).unwrap().0, Duration::from_secs(30));
-        assert_eq!(Period::parse("250ms", true).unwrap().0, Duration::from_millis(250));
+        assert_eq!(
+            Period::parse("250ms", true).unwrap().0,
+            Duration::from_millis(250)
+        );
         assert_eq!(Bytes::parse("1MiB", true).unwrap().0, 1_048_576);
         assert_eq!(ByteRate::parse("1KiB/s", true).unwrap().0, 1024);
         assert_eq!(Percent::parse("0.5%", true).unwrap().0, 50);
@@ -277,7 +331,10 @@ mod tests {
 
     #[test]
     fn a_decimal_unit_is_refused_with_the_binary_one() {
-        assert_eq!(Bytes::parse("1MB", true).unwrap_err().hint.unwrap(), "did you mean \"1MiB\"?");
+        assert_eq!(
+            Bytes::parse("1MB", true).unwrap_err().hint.unwrap(),
+            "did you mean \"1MiB\"?"
+        );
     }
 
     #[test]

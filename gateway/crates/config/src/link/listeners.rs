@@ -16,13 +16,18 @@ pub(super) fn check(file: &GatewayFile, problems: &mut Problems) {
     addresses(file, problems);
     admin_port(file, problems);
     trust(file, problems);
-    if file.listeners.get().is_some_and(|listeners| listeners.0.is_empty())
+    if file
+        .listeners
+        .get()
+        .is_some_and(|listeners| listeners.0.is_empty())
         && let Some(at) = file.listeners.at()
     {
         problems.push(Problem::error("bad-value", &at.origin, "there is no listener"));
     }
     for entry in entries(&file.listeners) {
-        let Some(listener) = entry.value.get() else { continue };
+        let Some(listener) = entry.value.get() else {
+            continue;
+        };
         plaintext(listener, &entry.name, problems);
         redirection(listener, &entry.name, problems);
         rate_limits(file, listener, problems);
@@ -84,7 +89,10 @@ fn plaintext(listener: &Listener, name: &At<String>, problems: &mut Problems) {
     let is_plain = !is_written(&listener.tls) && !redirects(listener);
     if is_plain && !listener.danger_plaintext.or(false) {
         for address in one_or_many(&listener.listen).filter(|at| !at.value.ip().is_loopback()) {
-            let message = format!("listener {:?} would serve plain HTTP outside loopback", name.value);
+            let message = format!(
+                "listener {:?} would serve plain HTTP outside loopback",
+                name.value
+            );
             let hint = "give it `tls`, listen on 127.0.0.1, or write `danger_plaintext: true`";
             problems.push(Problem::error("plaintext", &address.origin, message).with_hint(hint));
         }
@@ -137,15 +145,24 @@ fn client_certificates(listener: &Listener, problems: &mut Problems) {
     let Some(tls) = listener.tls.get() else { return };
     let hosts = entries(&tls.hosts).filter_map(|entry| entry.value.get()?.client_certificates.at());
     for rules in tls.client_certificates.at().into_iter().chain(hosts) {
-        let ClientCertificateRules { mode, trust, has_refused_keys: _ } = &rules.value;
-        let names_nobody = trust.is_absent() || trust.get().is_some_and(|list| list.items.is_empty() && !list.broken);
+        let ClientCertificateRules {
+            mode,
+            trust,
+            has_refused_keys: _,
+        } = &rules.value;
+        let names_nobody = trust.is_absent()
+            || trust
+                .get()
+                .is_some_and(|list| list.items.is_empty() && !list.broken);
         match mode.get() {
             Some(ClientCertificates::Request | ClientCertificates::Require) if names_nobody => {
-                let message = "client certificates are asked for, but `trust` does not say by whose anchors they count";
+                let message =
+                    "client certificates are asked for, but `trust` does not say by whose anchors they count";
                 let problem = Problem::error("missing-key", &rules.origin, message);
                 problems.push(problem.with_hint("add `trust: [ … ]` with names under `trust`"));
             }
-            Some(ClientCertificates::Off | ClientCertificates::Request | ClientCertificates::Require) | None => {}
+            Some(ClientCertificates::Off | ClientCertificates::Request | ClientCertificates::Require)
+            | None => {}
         }
     }
 }

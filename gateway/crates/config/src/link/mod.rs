@@ -30,7 +30,9 @@ pub(crate) fn check(file: &GatewayFile, local: Option<&RegionId>, problems: &mut
 
 /// The listeners that serve routes.
 pub(crate) fn serving_listeners(file: &GatewayFile) -> impl Iterator<Item = &At<String>> {
-    entries(&file.listeners).filter(|entry| !entry.value.get().is_some_and(redirects)).map(|entry| &entry.name)
+    entries(&file.listeners)
+        .filter(|entry| !entry.value.get().is_some_and(redirects))
+        .map(|entry| &entry.name)
 }
 
 fn redirects(listener: &Listener) -> bool {
@@ -41,7 +43,10 @@ fn redirects(listener: &Listener) -> bool {
 pub(crate) fn policy_reading_body<'a>(file: &GatewayFile, route: &'a Route) -> Option<&'a str> {
     items(&route.authorize).find_map(|rule| match &rule.value.demand {
         Demand::Policy(name) => {
-            let policy = entries(&file.policies).find(|entry| entry.name.value == name.value)?.value.get()?;
+            let policy = entries(&file.policies)
+                .find(|entry| entry.name.value == name.value)?
+                .value
+                .get()?;
             policy.body.or(false).then_some(name.value.as_str())
         }
         Demand::Authenticated | Demand::Scope(_) | Demand::Role(_) | Demand::Spiffe(_) => None,
@@ -50,7 +55,9 @@ pub(crate) fn policy_reading_body<'a>(file: &GatewayFile, route: &'a Route) -> O
 
 /// True when a Workload API hands out identities.
 fn has_workload_api(file: &GatewayFile) -> bool {
-    file.gateway.get().is_some_and(|gateway| !gateway.workload_api.is_absent())
+    file.gateway
+        .get()
+        .is_some_and(|gateway| !gateway.workload_api.is_absent())
 }
 
 /// True when something is written under a key, readable or not.

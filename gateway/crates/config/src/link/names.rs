@@ -25,7 +25,12 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     fn of<T>(kind: &'static str, section: &'a Key<Named<T>>, problems: &mut Problems) -> Self {
-        let mut names = Self { kind, defined: BTreeMap::new(), used: BTreeSet::new(), is_missed: false };
+        let mut names = Self {
+            kind,
+            defined: BTreeMap::new(),
+            used: BTreeSet::new(),
+            is_missed: false,
+        };
         for entry in entries(section) {
             check_name(kind, &entry.name, problems);
             names.defined.insert(&entry.name.value, &entry.name);
@@ -75,7 +80,9 @@ fn check_name(kind: &str, name: &At<String>, problems: &mut Problems) {
     let text = &name.value;
     let is_fit = text.len() <= LONGEST_NAME
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     if !is_fit {
         let message = format!("{text:?} is not a name for a {kind}");
         let hint = format!("names have up to {LONGEST_NAME} letters, digits, `-`, `_` and `.`");
@@ -111,7 +118,9 @@ pub(super) fn check(file: &GatewayFile, problems: &mut Problems) {
             problems.push(Problem::error("bad-name", &name.origin, message));
         }
     }
-    let _ = entries(&file.regions).map(|entry| check_name("region", &entry.name, problems)).count();
+    let _ = entries(&file.regions)
+        .map(|entry| check_name("region", &entry.name, problems))
+        .count();
     listeners(file, &mut all, problems);
     let mut seen: BTreeMap<&str, &At<String>> = BTreeMap::new();
     for route in items(&file.routes) {
@@ -126,7 +135,14 @@ pub(super) fn check(file: &GatewayFile, problems: &mut Problems) {
         self::route(&route.value, &mut all, problems);
     }
     mark_bundles(file, &mut all);
-    for names in [&all.trust, &all.issuers, &all.contracts, &all.policies, &all.limits, &all.pools] {
+    for names in [
+        &all.trust,
+        &all.issuers,
+        &all.contracts,
+        &all.policies,
+        &all.limits,
+        &all.pools,
+    ] {
         names.warn_of_unused(problems);
     }
 }
@@ -172,7 +188,12 @@ fn route<'a>(route: &'a Route, all: &mut All<'a>, problems: &mut Problems) {
     if let Some(pool) = route.pool.at() {
         all.pools.refer(pool, problems);
     }
-    for name in route.residency.get().into_iter().flat_map(|residency| one_or_many(&residency.default)) {
+    for name in route
+        .residency
+        .get()
+        .into_iter()
+        .flat_map(|residency| one_or_many(&residency.default))
+    {
         all.jurisdictions.refer(name, problems);
     }
 }

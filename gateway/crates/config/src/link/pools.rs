@@ -43,26 +43,32 @@ fn plaintext(pool: &Pool, name: &At<String>, problems: &mut Problems) {
         return;
     }
     for (endpoint, origin) in endpoints(pool).filter_map(|at| outside_loopback(&at.value)) {
-        let message = format!("pool {:?} would send plaintext to {endpoint}, outside loopback", name.value);
+        let message = format!(
+            "pool {:?} would send plaintext to {endpoint}, outside loopback",
+            name.value
+        );
         let hint = "give the pool `tls`, or write `danger_plaintext: true`";
         problems.push(Problem::error("plaintext", origin, message).with_hint(hint));
     }
 }
 
 fn identity(file: &GatewayFile, pool: &Pool, problems: &mut Problems) {
-    let Some(expected) = pool.tls.get().and_then(|tls| tls.expect.at()) else { return };
+    let Some(expected) = pool.tls.get().and_then(|tls| tls.expect.at()) else {
+        return;
+    };
     if has_workload_api(file) {
         return;
     }
     if !is_written(&file.identity) {
         let message = "`expect` is mTLS, and the gateway has no identity of its own";
-        let hint = "add `identity: { svid: { chain: …, key: … } }`, or `gateway: { workload_api: unix:///… }`";
+        let hint =
+            "add `identity: { svid: { chain: …, key: … } }`, or `gateway: { workload_api: unix:///… }`";
         problems.push(Problem::error("missing-identity", &expected.origin, message).with_hint(hint));
     }
     let domain = expected.value.trust_domain();
-    let has_bundle = entries(&file.trust).filter_map(|entry| entry.value.get()).any(|trust| {
-        is_written(&trust.pem) && trust.spiffe.get().is_some_and(|named| named == domain)
-    });
+    let has_bundle = entries(&file.trust)
+        .filter_map(|entry| entry.value.get())
+        .any(|trust| is_written(&trust.pem) && trust.spiffe.get().is_some_and(|named| named == domain));
     if !has_bundle {
         let message = format!("nobody gives the trust bundle of {domain}, by which `expect` is verified");
         let hint = format!("add `trust: {{ …: {{ spiffe: {domain}, pem: … }} }}`");
@@ -81,11 +87,19 @@ fn sites(
     regions.sort_unstable();
     regions.dedup();
     if let (true, Some(at)) = (regions.len() > 1, pool.endpoints.at()) {
-        let message = format!("pool {:?} does not say in which region its endpoints stand", name.value);
-        let hint = format!("write `sites: {{ {}: {{ endpoints: [ … ] }} }}`", regions.first().unwrap_or(&"…"));
+        let message = format!(
+            "pool {:?} does not say in which region its endpoints stand",
+            name.value
+        );
+        let hint = format!(
+            "write `sites: {{ {}: {{ endpoints: [ … ] }} }}`",
+            regions.first().unwrap_or(&"…")
+        );
         problems.push(Problem::error("missing-region", &at.origin, message).with_hint(hint));
     }
-    let (Some(local), true) = (local, is_written(&pool.sites)) else { return };
+    let (Some(local), true) = (local, is_written(&pool.sites)) else {
+        return;
+    };
     let failover: Vec<&str> = entries(&file.regions)
         .find(|entry| entry.name.value == local.as_str())
         .and_then(|entry| entry.value.get())
@@ -96,8 +110,13 @@ fn sites(
     let is_reachable = entries(&pool.sites)
         .any(|site| site.name.value == local.as_str() || failover.contains(&site.name.value.as_str()));
     if !is_reachable {
-        let message = format!("no site of pool {:?} is in region {local} or where it fails over to", name.value);
+        let message = format!(
+            "no site of pool {:?} is in region {local} or where it fails over to",
+            name.value
+        );
         let problem = Problem::warning("unreachable-pool", &name.origin, message);
-        problems.push(problem.with_hint(format!("add a site, or `regions: {{ {local}: {{ failover: [ … ] }} }}`")));
+        problems.push(problem.with_hint(format!(
+            "add a site, or `regions: {{ {local}: {{ failover: [ … ] }} }}`"
+        )));
     }
 }

@@ -43,7 +43,11 @@ pub(crate) fn region_names(file: &GatewayFile) -> impl Iterator<Item = &At<Strin
 }
 
 /// The region of this gateway: given from outside, stated in the file, or the only one there is.
-pub(crate) fn local_region(file: &GatewayFile, given: Option<&str>, problems: &mut Problems) -> Option<RegionId> {
+pub(crate) fn local_region(
+    file: &GatewayFile,
+    given: Option<&str>,
+    problems: &mut Problems,
+) -> Option<RegionId> {
     let mut names: BTreeMap<&str, &Origin> = BTreeMap::new();
     for at in region_names(file) {
         names.entry(&at.value).or_insert(&at.origin);
@@ -58,7 +62,11 @@ pub(crate) fn local_region(file: &GatewayFile, given: Option<&str>, problems: &m
                 (None, _) => Some(RegionId::from(UNNAMED)),
                 (Some(only), None) => Some(RegionId::from(*only)),
                 (Some(_), Some(_)) => {
-                    let origin = names.values().next().map(|origin| (*origin).clone()).unwrap_or_default();
+                    let origin = names
+                        .values()
+                        .next()
+                        .map(|origin| (*origin).clone())
+                        .unwrap_or_default();
                     let list: Vec<_> = names.keys().map(|name| format!("`{name}`")).collect();
                     let message = "several regions are named, but not the one this gateway stands in";
                     let hint = format!(
@@ -107,7 +115,11 @@ pub(super) fn check(file: &GatewayFile, local: Option<&RegionId>, problems: &mut
         if mention == Mention::Definition || exists(&at.value) {
             continue;
         }
-        let problem = Problem::error("unknown-reference", &at.origin, format!("unknown region {:?}", at.value));
+        let problem = Problem::error(
+            "unknown-reference",
+            &at.origin,
+            format!("unknown region {:?}", at.value),
+        );
         let names = known.keys().copied().filter(|name| exists(name));
         problems.push(with_names(problem, &at.value, names));
     }

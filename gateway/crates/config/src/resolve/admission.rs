@@ -46,7 +46,11 @@ fn contract(name: &At<String>, contract: &Contract, resolver: &mut Resolver<'_, 
     let file = Files::name_beside(&path.origin, &path.value.0);
     let document = resolver.value(&file, ("OpenAPI document", MAX_DOCUMENT), &path.origin)?;
     if !document.is_object() {
-        resolver.error("bad-document", &path.origin, format!("{:?} is not an OpenAPI document", file.as_ref()));
+        resolver.error(
+            "bad-document",
+            &path.origin,
+            format!("{:?} is not an OpenAPI document", file.as_ref()),
+        );
         return None;
     }
     Some(ContractPlan {
@@ -90,12 +94,18 @@ fn default_burst(rate: Rate) -> NonZeroU32 {
 }
 
 fn policy(name: &At<String>, policy: &Policy, resolver: &mut Resolver<'_, '_>) -> Option<PolicyPlan> {
-    let written = [("rego", !policy.rego.is_absent()), ("wasm", !policy.wasm.is_absent())];
+    let written = [
+        ("rego", !policy.rego.is_absent()),
+        ("wasm", !policy.wasm.is_absent()),
+    ];
     exactly_one(&written, policy.has_refused_keys, &name.origin, resolver.problems)?;
     let (source, default_decision) = if let Some(path) = policy.rego.at() {
         (rego(path, policy.data.at(), resolver)?, DEFAULT_REGO_DECISION)
     } else {
-        (wasm(policy.wasm.at()?, policy.data.at(), resolver)?, DEFAULT_WASM_DECISION)
+        (
+            wasm(policy.wasm.at()?, policy.data.at(), resolver)?,
+            DEFAULT_WASM_DECISION,
+        )
     };
     let decision = policy.decision.get().map_or(default_decision, String::as_str);
     let is_rego = matches!(source, PolicySource::Rego { .. });
@@ -108,7 +118,9 @@ fn policy(name: &At<String>, policy: &Policy, resolver: &mut Resolver<'_, '_>) -
         source,
         decision: Arc::from(decision),
         budget: policy.budget.get().map_or(DEFAULT_BUDGET, |period| period.0),
-        headers: items(&policy.headers).map(|header| header.value.clone()).collect(),
+        headers: items(&policy.headers)
+            .map(|header| header.value.clone())
+            .collect(),
         reads_body: policy.body.or(false),
         guard: guard(&policy.mode, &policy.percent).unwrap_or_default(),
     })
@@ -122,11 +134,17 @@ fn check_decision(
 ) {
     let is_path = decision.starts_with("data.") && !decision.contains('/');
     if is_rego && !is_path {
-        let hint = format!("write \"data.{}\"", decision.trim_start_matches("data.").replace('/', "."));
+        let hint = format!(
+            "write \"data.{}\"",
+            decision.trim_start_matches("data.").replace('/', ".")
+        );
         let message = format!("{decision:?} is not the path of a Rego rule");
         resolver.error_with_hint("bad-value", origin, message, hint);
     } else if !is_rego && (decision.starts_with("data.") || decision.contains('.')) {
-        let hint = format!("write {:?}", decision.trim_start_matches("data.").replace('.', "/"));
+        let hint = format!(
+            "write {:?}",
+            decision.trim_start_matches("data.").replace('.', "/")
+        );
         let message = format!("{decision:?} is not the entrypoint of a Wasm module");
         resolver.error_with_hint("bad-value", origin, message, hint);
     }
@@ -161,7 +179,10 @@ fn rego(
     let mut is_complete = true;
     for file in files {
         let kind = ("Rego module", MAX_DOCUMENT);
-        match resolver.files.document(&file, kind, &path.origin, resolver.problems) {
+        match resolver
+            .files
+            .document(&file, kind, &path.origin, resolver.problems)
+        {
             Some(text) => modules.push(RegoModule { file, text }),
             None => is_complete = false,
         }
@@ -174,7 +195,10 @@ fn rego(
         },
         None => Some(empty_object()),
     }?;
-    is_complete.then(|| PolicySource::Rego { modules, data: Arc::new(data) })
+    is_complete.then(|| PolicySource::Rego {
+        modules,
+        data: Arc::new(data),
+    })
 }
 
 fn modules(folder: &Path, resolver: &mut Resolver<'_, '_>) -> io::Result<Vec<Arc<str>>> {
@@ -215,7 +239,9 @@ fn wasm(
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<PolicySource> {
     let file = Files::name_beside(&path.origin, &path.value.0);
-    let bytes = resolver.files.bytes(&file, ("Wasm module", MAX_DATA), &path.origin, resolver.problems);
+    let bytes = resolver
+        .files
+        .bytes(&file, ("Wasm module", MAX_DATA), &path.origin, resolver.problems);
     let data = match data {
         Some(data) => self::data(&Files::name_beside(&data.origin, &data.value.0), data, resolver)?,
         None => empty_object(),
@@ -227,7 +253,11 @@ fn wasm(
         resolver.error_with_hint("bad-document", &path.origin, message, hint);
         return None;
     }
-    Some(PolicySource::Wasm { file, bytes: Arc::from(bytes), data: Arc::new(data) })
+    Some(PolicySource::Wasm {
+        file,
+        bytes: Arc::from(bytes),
+        data: Arc::new(data),
+    })
 }
 
 #[cfg(test)]

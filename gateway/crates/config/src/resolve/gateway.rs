@@ -21,12 +21,17 @@ const DEFAULT_HELD_BODIES: u64 = 256 << 20;
 
 pub(super) fn trusted_proxies(file: &GatewayFile) -> Vec<IpNet> {
     let gateway = file.gateway.get().into_iter();
-    gateway.flat_map(|gateway| items(&gateway.trusted_proxies)).map(|network| network.value).collect()
+    gateway
+        .flat_map(|gateway| items(&gateway.trusted_proxies))
+        .map(|network| network.value)
+        .collect()
 }
 
 pub(super) fn held_bodies(file: &GatewayFile) -> u64 {
     let memory = file.gateway.get().and_then(|gateway| gateway.memory.get());
-    memory.and_then(|memory| memory.held_bodies.get()).map_or(DEFAULT_HELD_BODIES, |size| size.0)
+    memory
+        .and_then(|memory| memory.held_bodies.get())
+        .map_or(DEFAULT_HELD_BODIES, |size| size.0)
 }
 
 pub(super) fn boot(file: &GatewayFile, region: &RegionId, resolver: &mut Resolver<'_, '_>) -> BootPlan {
@@ -38,13 +43,22 @@ pub(super) fn boot(file: &GatewayFile, region: &RegionId, resolver: &mut Resolve
         listeners: entries(&file.listeners)
             .filter_map(|entry| {
                 let listener = entry.value.get()?;
-                let addresses = one_or_many(&listener.listen).map(|address| address.value).collect();
-                Some(BootListener { id: ListenerId::from(entry.name.value.as_str()), addresses })
+                let addresses = one_or_many(&listener.listen)
+                    .map(|address| address.value)
+                    .collect();
+                Some(BootListener {
+                    id: ListenerId::from(entry.name.value.as_str()),
+                    addresses,
+                })
             })
             .collect(),
         admin: admin(file),
-        workers: workers.and_then(|workers| usize::try_from(workers.0).ok()).unwrap_or(0),
-        workload_api: gateway.and_then(|gateway| gateway.workload_api.at()).and_then(|at| workload_api(at, resolver)),
+        workers: workers
+            .and_then(|workers| usize::try_from(workers.0).ok())
+            .unwrap_or(0),
+        workload_api: gateway
+            .and_then(|gateway| gateway.workload_api.at())
+            .and_then(|at| workload_api(at, resolver)),
         egress_allow: egress
             .into_iter()
             .flat_map(|egress| items(&egress.allow))
@@ -57,11 +71,17 @@ pub(super) fn boot(file: &GatewayFile, region: &RegionId, resolver: &mut Resolve
 /// The admin port's address.
 pub(crate) fn admin(file: &GatewayFile) -> SocketAddr {
     let admin = file.gateway.get().and_then(|gateway| gateway.admin.get());
-    admin.and_then(|admin| admin.listen.get()).copied().unwrap_or(DEFAULT_ADMIN)
+    admin
+        .and_then(|admin| admin.listen.get())
+        .copied()
+        .unwrap_or(DEFAULT_ADMIN)
 }
 
 fn workload_api(endpoint: &At<String>, resolver: &mut Resolver<'_, '_>) -> Option<String> {
-    let is_socket = endpoint.value.strip_prefix("unix://").is_some_and(|path| path.starts_with('/'));
+    let is_socket = endpoint
+        .value
+        .strip_prefix("unix://")
+        .is_some_and(|path| path.starts_with('/'));
     if !is_socket {
         let message = format!("{:?} is not the endpoint of a Workload API", endpoint.value);
         let hint = "write one like unix:///run/spire/agent.sock";
@@ -72,7 +92,10 @@ fn workload_api(endpoint: &At<String>, resolver: &mut Resolver<'_, '_>) -> Optio
 }
 
 fn egress_host(host: &At<String>, resolver: &mut Resolver<'_, '_>) -> Option<EgressHost> {
-    let network = host.value.parse::<IpNet>().or_else(|_| host.value.parse::<IpAddr>().map(IpNet::from));
+    let network = host
+        .value
+        .parse::<IpNet>()
+        .or_else(|_| host.value.parse::<IpAddr>().map(IpNet::from));
     if let Ok(network) = network {
         let network = network.trunc();
         if never_called().any(|never| never.contains(&network)) {
@@ -93,14 +116,21 @@ fn egress_host(host: &At<String>, resolver: &mut Resolver<'_, '_>) -> Option<Egr
 
 /// Networks where clouds keep the metadata of machines.
 fn never_called() -> impl Iterator<Item = IpNet> {
-    ["169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"].into_iter().filter_map(|network| network.parse().ok())
+    ["169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"]
+        .into_iter()
+        .filter_map(|network| network.parse().ok())
 }
 
 fn access_log(file: &GatewayFile) -> AccessLogTarget {
-    let log = file.telemetry.get().and_then(|telemetry| telemetry.access_log.get());
+    let log = file
+        .telemetry
+        .get()
+        .and_then(|telemetry| telemetry.access_log.get());
     // One format so far; another one has to be carried into the boot plan.
     let LogFormat::Json = log.map_or(LogFormat::Json, |log| log.format.or(LogFormat::Json));
-    let Some(to) = log.and_then(|log| log.to.at()) else { return AccessLogTarget::Stdout };
+    let Some(to) = log.and_then(|log| log.to.at()) else {
+        return AccessLogTarget::Stdout;
+    };
     match to.value.as_str() {
         "stdout" => AccessLogTarget::Stdout,
         "stderr" => AccessLogTarget::Stderr,

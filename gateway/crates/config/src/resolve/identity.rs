@@ -30,7 +30,10 @@ const DEFAULT_CLOCK_SKEW: Tolerance = Tolerance(std::time::Duration::from_secs(3
 
 pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> IdentityPlan {
     let trust = trust(file, resolver);
-    let mut workload_api = file.gateway.get().is_some_and(|gateway| !gateway.workload_api.is_absent());
+    let mut workload_api = file
+        .gateway
+        .get()
+        .is_some_and(|gateway| !gateway.workload_api.is_absent());
     let mut svid = None;
     if let Some(own) = file.identity.get().and_then(|identity| identity.svid.at()) {
         match resolver.certified_key(&own.value, &own.origin) {
@@ -46,8 +49,9 @@ pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Ident
             upstream(&pool.name.value, tls, &trust, resolver)
         })
         .collect();
-    let needs_roots =
-        upstreams.iter().any(|upstream| matches!(upstream.peer, UpstreamPeer::Https { ca: None, .. }));
+    let needs_roots = upstreams
+        .iter()
+        .any(|upstream| matches!(upstream.peer, UpstreamPeer::Https { ca: None, .. }));
     IdentityPlan {
         issuers: entries(&file.issuers)
             .filter_map(|issuer| self::issuer(&issuer.name, issuer.value.get()?, resolver))
@@ -55,11 +59,13 @@ pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Ident
         svid,
         workload_api,
         listeners: entries(&file.listeners)
-            .filter_map(|listener| {
-                listener_tls(&listener.name.value, listener.value.get()?, resolver)
-            })
+            .filter_map(|listener| listener_tls(&listener.name.value, listener.value.get()?, resolver))
             .collect(),
-        system_roots: Arc::new(if needs_roots { system_roots(&upstreams, resolver) } else { Vec::new() }),
+        system_roots: Arc::new(if needs_roots {
+            system_roots(&upstreams, resolver)
+        } else {
+            Vec::new()
+        }),
         trust,
         upstreams,
     }
@@ -68,7 +74,14 @@ pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Ident
 fn trust(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Vec<TrustPlan> {
     let mut plans = Vec::new();
     for entry in entries(&file.trust) {
-        let Some(Trust { pem, spiffe, has_refused_keys }) = entry.value.get() else { continue };
+        let Some(Trust {
+            pem,
+            spiffe,
+            has_refused_keys,
+        }) = entry.value.get()
+        else {
+            continue;
+        };
         let certificates = pem.at().map(|path| resolver.certificates(path, "trust anchors"));
         let anchors = match (spiffe.get(), certificates) {
             (_, Some(None)) => continue,
@@ -84,24 +97,40 @@ fn trust(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Vec<TrustPlan> 
             }
         };
         let id = TrustId::from(entry.name.value.as_str());
-        plans.push(TrustPlan { id, origin: entry.name.origin.clone(), anchors });
+        plans.push(TrustPlan {
+            id,
+            origin: entry.name.origin.clone(),
+            anchors,
+        });
     }
     plans
 }
 
 fn issuer(name: &At<String>, issuer: &Issuer, resolver: &mut Resolver<'_, '_>) -> Option<IssuerPlan> {
     if let Some(At { value: true, origin }) = issuer.require_bound.at() {
-        resolver.error("not-supported-yet", origin, "`require_bound: true` is not supported yet");
+        resolver.error(
+            "not-supported-yet",
+            origin,
+            "`require_bound: true` is not supported yet",
+        );
     }
     let audiences = shared(items(&issuer.audiences));
     if audiences.is_empty() && issuer.audiences.get().is_some_and(|list| !list.broken) {
         let origin = issuer.audiences.at().map_or(&name.origin, |list| &list.origin);
-        resolver.error("bad-value", origin, "no audience is named, so every token would be refused");
+        resolver.error(
+            "bad-value",
+            origin,
+            "no audience is named, so every token would be refused",
+        );
     }
     let mut algorithms: Vec<Algorithm> = items(&issuer.algorithms).map(|item| item.value).collect();
     if let Some(At { value: list, origin }) = issuer.algorithms.at() {
         if list.items.is_empty() && !list.broken {
-            resolver.error("bad-value", origin, "no algorithm is named, so every token would be refused");
+            resolver.error(
+                "bad-value",
+                origin,
+                "no algorithm is named, so every token would be refused",
+            );
         }
     } else {
         algorithms = Algorithm::DEFAULT.to_vec();
@@ -120,18 +149,19 @@ fn issuer(name: &At<String>, issuer: &Issuer, resolver: &mut Resolver<'_, '_>) -
     })
 }
 
-fn key_source(
-    issuer: &Issuer,
-    url: &At<HttpUrl>,
-    resolver: &mut Resolver<'_, '_>,
-) -> Option<KeySource> {
+fn key_source(issuer: &Issuer, url: &At<HttpUrl>, resolver: &mut Resolver<'_, '_>) -> Option<KeySource> {
     let jwks = issuer.jwks.at()?;
     let written = [
         ("discovery", !jwks.value.discovery.is_absent()),
         ("url", !jwks.value.url.is_absent()),
         ("file", !jwks.value.file.is_absent()),
     ];
-    exactly_one(&written, jwks.value.has_refused_keys, &jwks.origin, resolver.problems)?;
+    exactly_one(
+        &written,
+        jwks.value.has_refused_keys,
+        &jwks.origin,
+        resolver.problems,
+    )?;
     if let Some(discovery) = jwks.value.discovery.at() {
         if !discovery.value {
             resolver.error_with_hint(
@@ -150,7 +180,9 @@ fn key_source(
     }
     let path = jwks.value.file.at()?;
     let name = Files::name_beside(&path.origin, &path.value.0);
-    let text = resolver.files.document(&name, ("key set", MAX_DOCUMENT), &path.origin, resolver.problems)?;
+    let text = resolver
+        .files
+        .document(&name, ("key set", MAX_DOCUMENT), &path.origin, resolver.problems)?;
     Some(KeySource::Document(text))
 }
 
@@ -163,7 +195,11 @@ fn is_fetchable(url: &Url, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> 
         None => (false, false),
     };
     if is_link_local {
-        resolver.error("insecure-url", origin, format!("{url} is a link-local or metadata address"));
+        resolver.error(
+            "insecure-url",
+            origin,
+            format!("{url} is a link-local or metadata address"),
+        );
         return false;
     }
     if url.scheme() == "http" && !is_loopback {
@@ -188,17 +224,17 @@ fn claim_paths(claims: &Claims) -> ClaimPaths {
     }
 }
 
-fn listener_tls(
-    name: &str,
-    listener: &Listener,
-    resolver: &mut Resolver<'_, '_>,
-) -> Option<ListenerTlsPlan> {
+fn listener_tls(name: &str, listener: &Listener, resolver: &mut Resolver<'_, '_>) -> Option<ListenerTlsPlan> {
     let tls = listener.tls.at()?;
     let mut certificates = Vec::new();
     let mut is_missing = false;
     let list = tls.value.certificates.at()?;
     if list.value.items.is_empty() && !list.value.broken {
-        resolver.error("bad-value", &list.origin, "a TLS listener needs at least one certificate");
+        resolver.error(
+            "bad-value",
+            &list.origin,
+            "a TLS listener needs at least one certificate",
+        );
     }
     for certificate in list.value.iter() {
         match resolver.certified_key(&certificate.value, &certificate.origin) {
@@ -253,10 +289,14 @@ fn hosts(tls: &ListenerTls, resolver: &mut Resolver<'_, '_>) -> BTreeMap<String,
 }
 
 fn client_certificates(rules: Option<&ClientCertificateRules>) -> ClientCertificatesPlan {
-    let Some(rules) = rules else { return ClientCertificatesPlan::default() };
+    let Some(rules) = rules else {
+        return ClientCertificatesPlan::default();
+    };
     ClientCertificatesPlan {
         mode: rules.mode.get().copied().unwrap_or_default(),
-        trust: items(&rules.trust).map(|name| TrustId::from(name.value.as_str())).collect(),
+        trust: items(&rules.trust)
+            .map(|name| TrustId::from(name.value.as_str()))
+            .collect(),
     }
 }
 
@@ -266,7 +306,12 @@ fn upstream(
     trust: &[TrustPlan],
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<UpstreamTlsPlan> {
-    let PoolTls { expect, server_name, ca, has_refused_keys: _ } = &tls.value;
+    let PoolTls {
+        expect,
+        server_name,
+        ca,
+        has_refused_keys: _,
+    } = &tls.value;
     if let Some(expected) = expect.at() {
         if !server_name.is_absent() || !ca.is_absent() {
             let message = "`expect` stands alone: a SPIFFE ID is verified by its own trust bundle";
@@ -279,8 +324,15 @@ fn upstream(
             return None;
         }
         let anchors = anchors_of(trust, expected.value.trust_domain());
-        let peer = UpstreamPeer::Spiffe { expected: expected.value.clone(), anchors };
-        return Some(UpstreamTlsPlan { pool: PoolId::from(pool), origin: tls.origin.clone(), peer });
+        let peer = UpstreamPeer::Spiffe {
+            expected: expected.value.clone(),
+            anchors,
+        };
+        return Some(UpstreamTlsPlan {
+            pool: PoolId::from(pool),
+            origin: tls.origin.clone(),
+            peer,
+        });
     }
     let server_name = match server_name.at().map(|name| (&name.value.0, &name.origin)) {
         None => None,
@@ -295,7 +347,11 @@ fn upstream(
         Some(path) => Some(resolver.certificates(path, "CA")?),
     };
     let peer = UpstreamPeer::Https { server_name, ca };
-    Some(UpstreamTlsPlan { pool: PoolId::from(pool), origin: tls.origin.clone(), peer })
+    Some(UpstreamTlsPlan {
+        pool: PoolId::from(pool),
+        origin: tls.origin.clone(),
+        peer,
+    })
 }
 
 /// The anchors from files for a trust domain, of every `trust` entry that names it.
@@ -321,7 +377,10 @@ fn system_roots(
         && let Some(upstream) = upstreams.first()
         && !resolver.files.is_offline()
     {
-        let reason = found.errors.first().map_or_else(|| "none was found".to_owned(), ToString::to_string);
+        let reason = found
+            .errors
+            .first()
+            .map_or_else(|| "none was found".to_owned(), ToString::to_string);
         resolver.error_with_hint(
             "no-system-roots",
             &upstream.origin,

@@ -26,7 +26,10 @@ fn listener(name: &At<String>, listener: &Listener, resolver: &mut Resolver<'_, 
             Some(Redirection::Off) | None => ListenerRole::Serve,
         },
         tls: !listener.tls.is_absent(),
-        limits: listener.limits.get().map_or_else(ConnectionLimits::default, |written| limits(written, resolver)),
+        limits: listener
+            .limits
+            .get()
+            .map_or_else(ConnectionLimits::default, |written| limits(written, resolver)),
         rate_limits: items(&listener.rate_limits).map(guard_ref).collect(),
     }
 }
@@ -62,13 +65,19 @@ fn limits(bounds: &ConnectionBounds, resolver: &mut Resolver<'_, '_>) -> Connect
 }
 
 fn count(number: Option<u64>, default: usize) -> usize {
-    number.and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
+    number
+        .and_then(|number| usize::try_from(number).ok())
+        .unwrap_or(default)
 }
 
 /// A head below 1 KiB fits no browser's request; one above 1 MiB is a way to exhaust memory.
 fn header_bytes(size: u64, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> usize {
     if !(1024..=1 << 20).contains(&size) {
-        resolver.error("out-of-range", origin, "a request head is bounded between 1KiB and 1MiB");
+        resolver.error(
+            "out-of-range",
+            origin,
+            "a request head is bounded between 1KiB and 1MiB",
+        );
     }
     usize::try_from(size).unwrap_or(usize::MAX)
 }

@@ -69,7 +69,8 @@ impl Resolver<'_, '_> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.problems.push(Problem::error(code, origin, message).with_hint(hint));
+        self.problems
+            .push(Problem::error(code, origin, message).with_hint(hint));
     }
 
     /// Reads a document that is JSON or, unless its name ends with `.json`, YAML.
@@ -81,8 +82,17 @@ impl Resolver<'_, '_> {
                 Err(error) => {
                     let line = u32::try_from(error.line()).unwrap_or(0);
                     let column = u32::try_from(error.column()).unwrap_or(0);
-                    let place = Origin { file: Arc::clone(name), line, column, ..origin.clone() };
-                    self.error("bad-json", &place, format!("{} is not valid JSON: {error}", kind.0));
+                    let place = Origin {
+                        file: Arc::clone(name),
+                        line,
+                        column,
+                        ..origin.clone()
+                    };
+                    self.error(
+                        "bad-json",
+                        &place,
+                        format!("{} is not valid JSON: {error}", kind.0),
+                    );
                     None
                 }
             };
@@ -90,7 +100,11 @@ impl Resolver<'_, '_> {
         match tree::parse(&text, name, self.problems) {
             Ok(Some(node)) => Some(node.to_json()),
             Ok(None) => {
-                self.error("empty-file", origin, format!("{} {:?} is empty", kind.0, name.as_ref()));
+                self.error(
+                    "empty-file",
+                    origin,
+                    format!("{} {:?} is empty", kind.0, name.as_ref()),
+                );
                 None
             }
             Err(problem) => {

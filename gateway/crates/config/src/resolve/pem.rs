@@ -29,7 +29,9 @@ impl Resolver<'_, '_> {
         what: &str,
     ) -> Option<Vec<CertificateDer<'static>>> {
         let name = Files::name_beside(&path.origin, &path.value.0);
-        let bytes = self.files.bytes(&name, (what, MAX_PEM), &path.origin, self.problems)?;
+        let bytes = self
+            .files
+            .bytes(&name, (what, MAX_PEM), &path.origin, self.problems)?;
         self.parse_certificates(&bytes, &name, &path.origin, what)
     }
 
@@ -45,7 +47,11 @@ impl Resolver<'_, '_> {
             match certificate {
                 Ok(certificate) => certificates.push(certificate),
                 Err(error) => {
-                    self.error("bad-pem", origin, format!("{what} {name:?} is not valid PEM: {error}"));
+                    self.error(
+                        "bad-pem",
+                        origin,
+                        format!("{what} {name:?} is not valid PEM: {error}"),
+                    );
                     return None;
                 }
             }
@@ -56,7 +62,12 @@ impl Resolver<'_, '_> {
             } else {
                 "a PEM file has lines like `-----BEGIN CERTIFICATE-----`"
             };
-            self.error_with_hint("bad-pem", origin, format!("{what} {name:?} holds no certificate"), hint);
+            self.error_with_hint(
+                "bad-pem",
+                origin,
+                format!("{what} {name:?} holds no certificate"),
+                hint,
+            );
             return None;
         }
         Some(certificates)
@@ -67,12 +78,16 @@ impl Resolver<'_, '_> {
         let (Some(chain), Some(key)) = (certificate.chain.at(), certificate.key.at()) else {
             return CertifiedKey::Broken;
         };
-        let secret = self.files.secret(&key.value.0, "private key", &key.origin, self.problems);
+        let secret = self
+            .files
+            .secret(&key.value.0, "private key", &key.origin, self.problems);
         if matches!(secret, Secret::Missing) {
             return CertifiedKey::Missing;
         }
         let chain = self.certificates(chain, "certificate chain");
-        let Secret::Is(key_pem) = secret else { return CertifiedKey::Broken };
+        let Secret::Is(key_pem) = secret else {
+            return CertifiedKey::Broken;
+        };
         if let Err(error) = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()) {
             let message = match error {
                 rustls_pki_types::pem::Error::NoItemsFound => "no private key in PEM is there".to_owned(),
@@ -86,8 +101,14 @@ impl Resolver<'_, '_> {
             );
             return CertifiedKey::Broken;
         }
-        let Some(chain) = chain else { return CertifiedKey::Broken };
+        let Some(chain) = chain else {
+            return CertifiedKey::Broken;
+        };
         let key_pem = Redacted::new(Arc::from(key_pem));
-        CertifiedKey::Is(CertifiedKeyPlan { origin: origin.clone(), chain, key_pem })
+        CertifiedKey::Is(CertifiedKeyPlan {
+            origin: origin.clone(),
+            chain,
+            key_pem,
+        })
     }
 }

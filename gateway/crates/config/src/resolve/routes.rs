@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_admission::plan::{AuthorizePlan, GuardRef, RulePlan};
-use portcullis_model::{
-    IssuerId, JurisdictionId, ListenerId, Origin, PolicyId, PoolId, RouteId, TrustId,
-};
+use portcullis_model::{IssuerId, JurisdictionId, ListenerId, Origin, PolicyId, PoolId, RouteId, TrustId};
 use portcullis_pipeline::plan::{
     ActionPlan, Class, CorsPlan, FieldsPlan, HostRewrite, RewritePlan, RoutePlan, RouteTimeouts, SchemeKind,
     SchemePlan,
@@ -18,7 +16,9 @@ use super::Resolver;
 use crate::file::GatewayFile;
 use crate::file::guards::{GuardReference, exactly_one};
 use crate::file::patterns::{ValueText, canonical_path};
-use crate::file::routes::{Cors, Demand, Fields, Match, Redirect, Residency, Respond, Rewrite, Route, Rule, Scheme};
+use crate::file::routes::{
+    Cors, Demand, Fields, Match, Redirect, Residency, Respond, Rewrite, Route, Rule, Scheme,
+};
 use crate::file::scalars::FieldValue;
 use crate::file::section::{At, Key, Named, Scalar as _, entries, items, one_or_many};
 use crate::link;
@@ -31,13 +31,20 @@ pub(crate) const MAX_BODY_FOR_POLICY: u64 = 64 << 10;
 const DEFAULT_PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 
 pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Vec<RoutePlan> {
-    let serving: Vec<ListenerId> =
-        link::serving_listeners(file).map(|name| ListenerId::from(name.value.as_str())).collect();
-    items(&file.routes).filter_map(|at| route(file, at, &serving, resolver)).collect()
+    let serving: Vec<ListenerId> = link::serving_listeners(file)
+        .map(|name| ListenerId::from(name.value.as_str()))
+        .collect();
+    items(&file.routes)
+        .filter_map(|at| route(file, at, &serving, resolver))
+        .collect()
 }
 
 pub(super) fn guard_ref<Id: for<'a> From<&'a str>>(at: &At<GuardReference>) -> GuardRef<Id> {
-    GuardRef { id: Id::from(&at.value.name.value), origin: at.origin.clone(), guard: at.value.guard }
+    GuardRef {
+        id: Id::from(&at.value.name.value),
+        origin: at.origin.clone(),
+        guard: at.value.guard,
+    }
 }
 
 fn route(
@@ -49,12 +56,22 @@ fn route(
     let route = &at.value;
     let action = action(route, &at.origin, resolver);
     let rewrite = rewrite(&route.rewrite, resolver);
-    let cors = route.cors.at().map(|cors| self::cors(&cors.value, &cors.origin, resolver));
+    let cors = route
+        .cors
+        .at()
+        .map(|cors| self::cors(&cors.value, &cors.origin, resolver));
     let request_fields = fields(&route.request_headers, Direction::Request, resolver);
     let response_fields = fields(&route.response_headers, Direction::Response, resolver);
-    let authenticate = items(&route.authenticate).filter_map(|scheme| self::scheme(scheme, resolver)).collect();
-    let matches = route.matches.at().and_then(|matches| self::matches(matches, resolver))?;
-    let named: Vec<_> = items(&route.listeners).map(|name| ListenerId::from(name.value.as_str())).collect();
+    let authenticate = items(&route.authenticate)
+        .filter_map(|scheme| self::scheme(scheme, resolver))
+        .collect();
+    let matches = route
+        .matches
+        .at()
+        .and_then(|matches| self::matches(matches, resolver))?;
+    let named: Vec<_> = items(&route.listeners)
+        .map(|name| ListenerId::from(name.value.as_str()))
+        .collect();
     let timeouts = RouteTimeouts::default();
     let written = route.timeouts.get();
     let retry = RetryPlan::default();
@@ -62,7 +79,11 @@ fn route(
         id: RouteId::from(route.name.get()?.as_str()),
         origin: at.origin.clone(),
         matches,
-        listeners: if route.listeners.is_absent() { serving.to_vec() } else { named },
+        listeners: if route.listeners.is_absent() {
+            serving.to_vec()
+        } else {
+            named
+        },
         public: route.public.or(false),
         authenticate,
         rate_limits: items(&route.rate_limits).map(guard_ref).collect(),
@@ -72,13 +93,23 @@ fn route(
         class: route.class.or(Class::Default),
         residency: route.residency.at().map(|at| residency(&at.value, &at.origin)),
         timeouts: RouteTimeouts {
-            request: written.and_then(|keys| keys.request.get()).map_or(timeouts.request, |period| period.0),
-            idle: written.and_then(|keys| keys.idle.get()).map_or(timeouts.idle, |period| period.0),
-            connect: written.and_then(|keys| keys.connect.get()).map_or(timeouts.connect, |period| period.0),
+            request: written
+                .and_then(|keys| keys.request.get())
+                .map_or(timeouts.request, |period| period.0),
+            idle: written
+                .and_then(|keys| keys.idle.get())
+                .map_or(timeouts.idle, |period| period.0),
+            connect: written
+                .and_then(|keys| keys.connect.get())
+                .map_or(timeouts.connect, |period| period.0),
         },
         body_max: body_max(file, route),
         retry: route.retry.get().map_or(retry, |keys| RetryPlan {
-            attempts: keys.attempts.get().and_then(|n| u8::try_from(n.0).ok()).unwrap_or(retry.attempts),
+            attempts: keys
+                .attempts
+                .get()
+                .and_then(|n| u8::try_from(n.0).ok())
+                .unwrap_or(retry.attempts),
             scope: keys.scope.or(RetryScope::Any),
         }),
         websocket: items(&route.upgrade).next().is_some(),
@@ -101,13 +132,17 @@ fn body_max(file: &GatewayFile, route: &Route) -> Option<u64> {
 
 fn matches(at: &At<Match>, resolver: &mut Resolver<'_, '_>) -> Option<MatchPlan> {
     let keys = &at.value;
-    let headers = values(&keys.headers, |name, resolver| match HeaderName::parse(&name.value, true) {
-        Ok(header) => Some(header),
-        Err(flaw) => {
-            resolver.problems.push(flaw.at(&name.origin));
-            None
-        }
-    }, resolver);
+    let headers = values(
+        &keys.headers,
+        |name, resolver| match HeaderName::parse(&name.value, true) {
+            Ok(header) => Some(header),
+            Err(flaw) => {
+                resolver.problems.push(flaw.at(&name.origin));
+                None
+            }
+        },
+        resolver,
+    );
     let query = values(&keys.query, |name, _| Some(name.value.clone()), resolver);
     Some(MatchPlan {
         origin: at.origin.clone(),
@@ -130,14 +165,20 @@ fn values<Name>(
 }
 
 fn scheme(at: &At<Scheme>, resolver: &mut Resolver<'_, '_>) -> Option<SchemePlan> {
-    let written = [("jwt", !at.value.jwt.is_absent()), ("mtls", !at.value.mtls.is_absent())];
+    let written = [
+        ("jwt", !at.value.jwt.is_absent()),
+        ("mtls", !at.value.mtls.is_absent()),
+    ];
     exactly_one(&written, at.value.has_refused_keys, &at.origin, resolver.problems)?;
     let scheme = match (at.value.jwt.get(), at.value.mtls.get()) {
         (Some(issuer), _) => SchemeKind::Jwt(IssuerId::from(issuer.as_str())),
         (None, Some(trust)) => SchemeKind::Mtls(TrustId::from(trust.as_str())),
         (None, None) => return None,
     };
-    Some(SchemePlan { origin: at.origin.clone(), scheme })
+    Some(SchemePlan {
+        origin: at.origin.clone(),
+        scheme,
+    })
 }
 
 fn rule(at: &At<Rule>) -> AuthorizePlan {
@@ -146,11 +187,19 @@ fn rule(at: &At<Rule>) -> AuthorizePlan {
         Demand::Policy(name) => RulePlan::Policy(PolicyId::from(name.value.as_str())),
         Demand::Scope(scope) => RulePlan::Scope(Arc::from(scope.as_str())),
         Demand::Role(role) => RulePlan::Role(Arc::from(role.as_str())),
-        Demand::Spiffe(patterns) => {
-            RulePlan::Spiffe(patterns.iter().map(|pattern| Arc::from(pattern.as_str())).collect())
-        }
+        Demand::Spiffe(patterns) => RulePlan::Spiffe(
+            patterns
+                .iter()
+                .map(|pattern| Arc::from(pattern.as_str()))
+                .collect(),
+        ),
     };
-    AuthorizePlan { origin: at.origin.clone(), rule, methods: at.value.methods.clone(), guard: at.value.guard }
+    AuthorizePlan {
+        origin: at.origin.clone(),
+        rule,
+        methods: at.value.methods.clone(),
+        guard: at.value.guard,
+    }
 }
 
 fn residency(keys: &Residency, origin: &Origin) -> ResidencyPlan {
@@ -158,8 +207,14 @@ fn residency(keys: &Residency, origin: &Origin) -> ResidencyPlan {
         [only] if only.as_ref() == "region" => ResidencySource::Region,
         path => ResidencySource::Claim(path.to_vec()),
     });
-    let default = one_or_many(&keys.default).map(|name| JurisdictionId::from(name.value.as_str())).collect();
-    ResidencyPlan { origin: origin.clone(), from, default }
+    let default = one_or_many(&keys.default)
+        .map(|name| JurisdictionId::from(name.value.as_str()))
+        .collect();
+    ResidencyPlan {
+        origin: origin.clone(),
+        from,
+        default,
+    }
 }
 
 fn action(route: &Route, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> Option<ActionPlan> {
@@ -184,29 +239,53 @@ fn respond(keys: &Respond, resolver: &mut Resolver<'_, '_>) -> Option<ActionPlan
         Some(at) => match HeaderValue::from_str(&at.value) {
             Ok(value) => value,
             Err(_) => {
-                resolver.error("bad-value", &at.origin, format!("{:?} is not a media type", at.value));
+                resolver.error(
+                    "bad-value",
+                    &at.origin,
+                    format!("{:?} is not a media type", at.value),
+                );
                 return None;
             }
         },
     };
     let body = keys.body.get().map_or("", |body| body.0.as_str());
     let status = keys.status.get().copied().unwrap_or(StatusCode::OK);
-    if let (true, Some(at)) = (matches!(status.as_u16(), 204 | 205 | 304) && !body.is_empty(), keys.body.at()) {
-        resolver.error("bad-value", &at.origin, format!("an answer with status {} has no body", status.as_u16()));
+    if let (true, Some(at)) = (
+        matches!(status.as_u16(), 204 | 205 | 304) && !body.is_empty(),
+        keys.body.at(),
+    ) {
+        resolver.error(
+            "bad-value",
+            &at.origin,
+            format!("an answer with status {} has no body", status.as_u16()),
+        );
     }
-    Some(ActionPlan::Respond { status, body: Arc::from(body), content_type })
+    Some(ActionPlan::Respond {
+        status,
+        body: Arc::from(body),
+        content_type,
+    })
 }
 
 fn redirect(keys: &Redirect, resolver: &mut Resolver<'_, '_>) -> Option<ActionPlan> {
-    let status = keys.status.get().copied().unwrap_or(StatusCode::PERMANENT_REDIRECT);
-    if let (false, Some(at)) = (matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308), keys.status.at()) {
+    let status = keys
+        .status
+        .get()
+        .copied()
+        .unwrap_or(StatusCode::PERMANENT_REDIRECT);
+    if let (false, Some(at)) = (
+        matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308),
+        keys.status.at(),
+    ) {
         let message = format!("{} does not redirect", status.as_u16());
         resolver.error_with_hint("bad-value", &at.origin, message, "use 301, 302, 303, 307 or 308");
     }
     let to = keys.to.at()?;
     let is_path = to.value.starts_with('/') && !to.value.starts_with("//");
     let is_url = url::Url::parse(&to.value).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-    let value = HeaderValue::from_str(&to.value).ok().filter(|value| value.to_str().is_ok());
+    let value = HeaderValue::from_str(&to.value)
+        .ok()
+        .filter(|value| value.to_str().is_ok());
     match value {
         Some(value) if is_path || is_url => Some(ActionPlan::Redirect { status, to: value }),
         Some(_) | None => {
@@ -294,7 +373,9 @@ const FRAMING: &[&str] = &[
 ];
 
 fn fields(key: &Key<Fields>, direction: Direction, resolver: &mut Resolver<'_, '_>) -> FieldsPlan {
-    let Some(keys) = key.get() else { return FieldsPlan::default() };
+    let Some(keys) = key.get() else {
+        return FieldsPlan::default();
+    };
     let mut plan = FieldsPlan::default();
     for entry in entries(&keys.set) {
         let name = match HeaderName::parse(&entry.name.value, true) {
@@ -332,7 +413,9 @@ fn field_value(at: &At<FieldValue>, resolver: &mut Resolver<'_, '_>) -> Option<H
         FieldValue::Text(value) => return Some(value.clone()),
         FieldValue::Secret(source) => source,
     };
-    let secret = resolver.files.secret(source, "the field's secret", &at.origin, resolver.problems);
+    let secret = resolver
+        .files
+        .secret(source, "the field's secret", &at.origin, resolver.problems);
     let Secret::Is(text) = secret else { return None };
     match HeaderValue::from_str(text.trim_end_matches(['\r', '\n'])) {
         Ok(mut value) => {
@@ -340,7 +423,11 @@ fn field_value(at: &At<FieldValue>, resolver: &mut Resolver<'_, '_>) -> Option<H
             Some(value)
         }
         Err(_) => {
-            resolver.error("bad-value", &at.origin, "the secret holds characters that no field may hold");
+            resolver.error(
+                "bad-value",
+                &at.origin,
+                "the secret holds characters that no field may hold",
+            );
             None
         }
     }

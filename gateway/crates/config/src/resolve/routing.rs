@@ -19,7 +19,9 @@ use crate::link;
 
 /// A fall or rise of the file as the plan's number; the reader has bounded it.
 fn small(key: &Key<Whole<1, 100>>, default: u8) -> u8 {
-    key.get().and_then(|number| u8::try_from(number.0).ok()).unwrap_or(default)
+    key.get()
+        .and_then(|number| u8::try_from(number.0).ok())
+        .unwrap_or(default)
 }
 
 /// Endpoints without a weight of their own share alike.
@@ -32,8 +34,13 @@ pub(super) fn plan(file: &GatewayFile, local: &RegionId, resolver: &mut Resolver
     regions.entry(local.clone()).or_default();
     for entry in entries(&file.regions) {
         let Some(region) = entry.value.get() else { continue };
-        let failover = items(&region.failover).map(|name| RegionId::from(name.value.as_str())).collect();
-        let plan = RegionPlan { origin: entry.name.origin.clone(), failover };
+        let failover = items(&region.failover)
+            .map(|name| RegionId::from(name.value.as_str()))
+            .collect();
+        let plan = RegionPlan {
+            origin: entry.name.origin.clone(),
+            failover,
+        };
         regions.insert(RegionId::from(entry.name.value.as_str()), plan);
     }
     RoutingPlan {
@@ -41,7 +48,11 @@ pub(super) fn plan(file: &GatewayFile, local: &RegionId, resolver: &mut Resolver
         regions,
         jurisdictions: entries(&file.jurisdictions)
             .filter_map(|entry| {
-                let regions = entry.value.get()?.iter().map(|name| RegionId::from(name.value.as_str()));
+                let regions = entry
+                    .value
+                    .get()?
+                    .iter()
+                    .map(|name| RegionId::from(name.value.as_str()));
                 Some((JurisdictionId::from(entry.name.value.as_str()), regions.collect()))
             })
             .collect(),
@@ -57,13 +68,19 @@ fn pool(
     local: &RegionId,
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<PoolPlan> {
-    let health = pool.health.at().map_or_else(HealthPlan::default, |at| health(&at.value, &at.origin, resolver));
+    let health = pool
+        .health
+        .at()
+        .map_or_else(HealthPlan::default, |at| health(&at.value, &at.origin, resolver));
     let limits = PoolLimits::default();
     let connections = pool.limits.get().and_then(|bounds| bounds.connections.get());
     let budget = RetryBudgetPlan::default();
     let retry = pool.retry.get().map_or(budget, |retry| RetryBudgetPlan {
         share: retry.budget.get().map_or(budget.share, |share| share.0),
-        min_per_second: bounded(retry.min_per_second.get().map(|count| count.0), budget.min_per_second),
+        min_per_second: bounded(
+            retry.min_per_second.get().map(|count| count.0),
+            budget.min_per_second,
+        ),
     });
     let sites = sites(name, pool, local, resolver)?;
     Some(PoolPlan {
@@ -73,13 +90,17 @@ fn pool(
         protocol: pool.protocol.or(Protocol::Auto),
         tls: !pool.tls.is_absent(),
         health,
-        limits: PoolLimits { connections: bounded(connections.map(|count| count.0), limits.connections) },
+        limits: PoolLimits {
+            connections: bounded(connections.map(|count| count.0), limits.connections),
+        },
         retry,
     })
 }
 
 fn bounded(number: Option<u64>, default: u32) -> u32 {
-    number.and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
+    number
+        .and_then(|number| u32::try_from(number).ok())
+        .unwrap_or(default)
 }
 
 fn sites(
@@ -88,7 +109,10 @@ fn sites(
     local: &RegionId,
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<Vec<SitePlan>> {
-    let written = [("endpoints", !pool.endpoints.is_absent()), ("sites", !pool.sites.is_absent())];
+    let written = [
+        ("endpoints", !pool.endpoints.is_absent()),
+        ("sites", !pool.sites.is_absent()),
+    ];
     exactly_one(&written, pool.has_refused_keys, &name.origin, resolver.problems)?;
     if let Some(endpoints) = pool.endpoints.at() {
         let endpoints_plan = self::endpoints(endpoints, resolver);
@@ -106,7 +130,9 @@ fn sites(
     let mut sites = Vec::new();
     for entry in entries(&pool.sites) {
         let Some(site) = entry.value.get() else { continue };
-        let Some(endpoints) = site.endpoints.at() else { continue };
+        let Some(endpoints) = site.endpoints.at() else {
+            continue;
+        };
         let endpoints = self::endpoints(endpoints, resolver);
         let capacity = site.capacity.at().map(|capacity| {
             if capacity.value.per.as_secs() != 1 {
@@ -118,7 +144,12 @@ fn sites(
         });
         let region = RegionId::from(entry.name.value.as_str());
         let origin = entry.name.origin.clone();
-        sites.push(SitePlan { region, origin, endpoints, capacity_per_second: capacity });
+        sites.push(SitePlan {
+            region,
+            origin,
+            endpoints,
+            capacity_per_second: capacity,
+        });
     }
     Some(sites)
 }
@@ -128,25 +159,47 @@ fn endpoints(list: &At<List<Endpoint>>, resolver: &mut Resolver<'_, '_>) -> Vec<
         resolver.error("bad-value", &list.origin, "there is no endpoint");
     }
     let mut plans: Vec<EndpointPlan> = Vec::new();
-    for At { value: endpoint, origin } in list.value.iter() {
-        let Some(address) = address(endpoint, origin, resolver) else { continue };
+    for At {
+        value: endpoint,
+        origin,
+    } in list.value.iter()
+    {
+        let Some(address) = address(endpoint, origin, resolver) else {
+            continue;
+        };
         if let Some(first) = plans.iter().find(|plan| plan.address == address) {
             let message = "the endpoint stands here twice";
-            let hint = format!("the first one is on line {}; give one of them a weight instead", first.origin.line);
+            let hint = format!(
+                "the first one is on line {}; give one of them a weight instead",
+                first.origin.line
+            );
             resolver.error_with_hint("duplicate-endpoint", origin, message, hint);
             continue;
         }
-        let weight = endpoint.weight.get().and_then(|weight| u16::try_from(weight.0).ok());
-        plans.push(EndpointPlan { origin: origin.clone(), address, weight: weight.unwrap_or(DEFAULT_WEIGHT) });
+        let weight = endpoint
+            .weight
+            .get()
+            .and_then(|weight| u16::try_from(weight.0).ok());
+        plans.push(EndpointPlan {
+            origin: origin.clone(),
+            address,
+            weight: weight.unwrap_or(DEFAULT_WEIGHT),
+        });
     }
     plans
 }
 
 fn address(endpoint: &Endpoint, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> Option<EndpointAddress> {
-    let written = [("address", !endpoint.address.is_absent()), ("dns", !endpoint.dns.is_absent())];
+    let written = [
+        ("address", !endpoint.address.is_absent()),
+        ("dns", !endpoint.dns.is_absent()),
+    ];
     exactly_one(&written, endpoint.has_refused_keys, origin, resolver.problems)?;
     if let Some(dns) = endpoint.dns.get() {
-        return Some(EndpointAddress::Dns { host: Arc::from(dns.host.as_str()), port: dns.port });
+        return Some(EndpointAddress::Dns {
+            host: Arc::from(dns.host.as_str()),
+            port: dns.port,
+        });
     }
     let address = endpoint.address.at()?;
     if address.value.port() == 0 || address.value.ip().is_unspecified() {
@@ -160,7 +213,10 @@ fn address(endpoint: &Endpoint, origin: &Origin, resolver: &mut Resolver<'_, '_>
 fn health(health: &Health, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> HealthPlan {
     let default = HealthPlan::default();
     let plan = HealthPlan {
-        probe: health.probe.at().and_then(|at| probe(&at.value, &at.origin, resolver)),
+        probe: health
+            .probe
+            .at()
+            .and_then(|at| probe(&at.value, &at.origin, resolver)),
         interval: health.interval.get().map_or(default.interval, |period| period.0),
         timeout: health.timeout.get().map_or(default.timeout, |period| period.0),
         fall: small(&health.fall, default.fall),
@@ -172,7 +228,11 @@ fn health(health: &Health, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> 
     }
     if plan.timeout > plan.interval {
         let origin = health.timeout.at().map_or(origin, |at| &at.origin);
-        resolver.error("out-of-range", origin, "the timeout of a probe is longer than its interval");
+        resolver.error(
+            "out-of-range",
+            origin,
+            "the timeout of a probe is longer than its interval",
+        );
     }
     plan
 }
@@ -187,7 +247,9 @@ fn probe(probe: &Probe, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> Opt
             resolver.error_with_hint("bad-value", &path.origin, message, "write one like /healthz");
             return None;
         }
-        return Some(ProbePlan::Http { path: path.value.clone() });
+        return Some(ProbePlan::Http {
+            path: path.value.clone(),
+        });
     }
     let tcp = probe.tcp.at()?;
     if !tcp.value {

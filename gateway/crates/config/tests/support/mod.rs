@@ -28,8 +28,14 @@ impl Folder {
         let folder = Self::empty();
         folder.add_pki("");
         folder.write("jwks.json", r#"{"keys":[]}"#);
-        folder.write("openapi.yaml", "openapi: 3.1.0\ninfo: { title: t, version: '1' }\npaths: {}\n");
-        folder.write("policies/authz.rego", "package portcullis.authz\n\ndecision := false\n");
+        folder.write(
+            "openapi.yaml",
+            "openapi: 3.1.0\ninfo: { title: t, version: '1' }\npaths: {}\n",
+        );
+        folder.write(
+            "policies/authz.rego",
+            "package portcullis.authz\n\ndecision := false\n",
+        );
         folder.write("policies/authz_test.rego", "package portcullis.authz_test\n");
         folder.write("policies/data.json", r#"{"roles":{}}"#);
         folder.write("policy.wasm", "\0asm");
@@ -43,8 +49,12 @@ impl Folder {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         self.write(&format!("{prefix}ca.pem"), &ca.pem());
-        let mut params = CertificateParams::new(vec!["localhost".to_owned(), "api.example.com".to_owned()]).unwrap();
-        params.subject_alt_names.push(SanType::URI("spiffe://corp.example/gateway".try_into().unwrap()));
+        let mut params =
+            CertificateParams::new(["localhost", "api.example.com", "admin.example.com"].map(str::to_owned))
+                .unwrap();
+        params
+            .subject_alt_names
+            .push(SanType::URI("spiffe://corp.example/gateway".try_into().unwrap()));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &ca).unwrap();
         self.write(&format!("{prefix}server.pem"), &certificate.pem());
@@ -72,7 +82,11 @@ impl Folder {
 
 /// Nothing from outside but one variable.
 pub fn options() -> LoadOptions<'static> {
-    LoadOptions { offline: false, region: None, env: &|name| (name == "API_KEY").then(|| "k3y".to_owned()) }
+    LoadOptions {
+        offline: false,
+        region: None,
+        env: &|name| (name == "API_KEY").then(|| "k3y".to_owned()),
+    }
 }
 
 /// Fetches nothing.
@@ -88,7 +102,10 @@ impl KeyFetch for NoFetch {
 /// Empty boards.
 pub fn boards() -> Boards {
     Boards {
-        identity: portcullis_identity::Boards::new(Arc::new(NoFetch), Clock::new(Instant::now, SystemTime::now)),
+        identity: portcullis_identity::Boards::new(
+            Arc::new(NoFetch),
+            Clock::new(Instant::now, SystemTime::now),
+        ),
         routing: portcullis_routing::Boards::new(&prometheus::Registry::new()).unwrap(),
         limits: Arc::new(LimitTable::new()),
         held: Arc::new(HeldBodies::new()),
