@@ -8,7 +8,7 @@ use portcullis_model::Problems;
 use portcullis_telemetry::timestamp::rfc3339;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use serde_json::{Value, json};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 const RELOADS: &str = "portcullis_config_reloads_total";
 const FAILED: &str = "portcullis_config_reload_failed";
@@ -71,8 +71,10 @@ impl ReloadStatus {
         if was_failing {
             // Somebody took a bad edit back.
             self.remember(UNCHANGED, Problems::new());
+            info!("configuration is sound again, as it was before");
         }
-        info!("configuration looked at again, nothing changed");
+        // A log beside the configuration must not wake the watcher that wrote to it.
+        debug!("configuration looked at again, nothing changed");
     }
 
     /// A new configuration serves.
