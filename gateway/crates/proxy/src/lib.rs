@@ -7,6 +7,7 @@
 //! Start reading at [`run`], then `listener::h1`, `journey`, `upstream::connector`.
 
 mod edge;
+mod http10;
 mod journey;
 mod link;
 mod listener;

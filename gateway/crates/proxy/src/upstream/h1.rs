@@ -22,6 +22,7 @@ use crate::link::RequestLink;
 /// The two sides agree on whether the connection can be used again.
 #[derive(Debug, Default)]
 struct Outgoing {
+    has_left: AtomicBool,
     is_whole: AtomicBool,
     is_broken: AtomicBool,
 }
@@ -102,6 +103,10 @@ impl H1Exchange {
 
     /// The connection, when another request may use it, and for how long it may wait.
     pub(crate) async fn into_idle(mut self) -> Option<(SharedStream, Duration)> {
+        if !self.outgoing.has_left.load(Ordering::Acquire) {
+            // A refused body: the connection is as clean as it was.
+            return Some((self.stream, IDLE_TIME));
+        }
         let is_whole = self.outgoing.is_whole.load(Ordering::Acquire);
         if !is_whole || self.outgoing.is_broken.load(Ordering::Acquire) || !self.parser.is_body_done() {
             return None;
@@ -174,6 +179,7 @@ impl H1Writer {
         if self.outgoing.is_broken.load(Ordering::Acquire) {
             return;
         }
+        self.outgoing.has_left.store(true, Ordering::Release);
         self.attempt.head_leaves();
         let limit = self.attempt.facts.target.idle_timeout;
         let work = async {

@@ -1,0 +1,495 @@
+//! The HTTP/1.1 door over real sockets.
+
+mod support;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use portcullis_model::Reason;
+use portcullis_pipeline::Ending;
+use portcullis_pipeline::plan::ListenerRole;
+use support::endpoint::{Endpoint, answer};
+use support::{House, plan, route, until, with_contract};
+use tokio::io::AsyncWriteExt;
+
+const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
+const GET_CLOSE: &str = "GET /a HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n";
+
+fn post(body: &str) -> String {
+    format!(
+        "POST /orders HTTP/1.1\r\nHost: api.example.com\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn a_request_reaches_its_endpoint_and_the_answer_comes_back() {
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(plan(route("orders"), &[endpoint.address]));
+
+    let answer = house.ask(GET_CLOSE).await;
+
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+    assert!(!answer.to_ascii_lowercase().contains("pingora"), "{answer}");
+    let seen = endpoint.seen();
+    assert!(seen.starts_with("GET /a HTTP/1.1\r\n"), "{seen}");
+    assert!(
+        seen.to_ascii_lowercase().contains("x-forwarded-for: 127.0.0.1"),
+        "{seen}"
+    );
+    let records = house.records(1).await;
+    assert_eq!(records[0].status, Some(StatusCode::OK));
+    assert_eq!(records[0].ending, Ending::Complete);
+    assert_eq!(records[0].bytes_out, 5);
+}
+
+#[tokio::test]
+async fn connections_are_kept_on_both_sides() {
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(plan(route("orders"), &[endpoint.address]));
+    let mut client = house.connect().await;
+
+    for _ in 0..5 {
+        client.send(GET.as_bytes()).await;
+        client.until("hello").await;
+    }
+
+    assert_eq!(endpoint.connections(), 1);
+    assert_eq!(house.records(5).await.len(), 5);
+}
+
+#[tokio::test]
+async fn an_http10_client_gets_no_chunks() {
+    let endpoint = Endpoint::start(|_| {
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_vec()
+    })
+    .await;
+    let house = House::open(plan(route("orders"), &[endpoint.address]));
+
+    let old = house.ask("GET / HTTP/1.0\r\nHost: h\r\n\r\n").await;
+    let new = house.ask(GET_CLOSE).await;
+
+    assert!(old.ends_with("\r\n\r\nhello"), "{old}");
+    assert!(!old.to_ascii_lowercase().contains("transfer-encoding"), "{old}");
+    assert!(new.ends_with("5\r\nhello\r\n0\r\n\r\n"), "{new}");
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let endpoint = Endpoint::start(|head| answer(head.split(' ').nth(1).unwrap())).await;
+    let house = House::open(plan(route("orders"), &[endpoint.address]));
+    let mut client = house.connect().await;
+    let pair =
+        "GET /one HTTP/1.1\r\nHost: h\r\n\r\nGET /two HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+    client.send(pair.as_bytes()).await;
+    let answers = client.rest().await;
+
+    let (one, two) = (answers.find("/one").unwrap(), answers.find("/two").unwrap());
+    assert!(one < two, "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+}
+
+#[tokio::test]
+async fn what_follows_a_refused_request_is_never_served() {
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(with_contract(plan(route("orders"), &[endpoint.address])));
+    let refused = "POST /unknown HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n";
+
+    let answers = house
+        .ask(&format!("{refused}GET /orders HTTP/1.1\r\nHost: h\r\n\r\n"))
+        .await;
+
+    assert!(answers.starts_with("HTTP/1.1 404"), "{answers}");
+    assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{answers}");
+    assert_eq!(endpoint.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_head_that_drips_is_answered_408_at_the_deadline() {
+    let endpoint = Endpoint::hello().await;
+    let mut plan = plan(route("orders"), &[endpoint.address]);
+    plan.listeners[0].limits.header_timeout = Duration::from_millis(300);
+    let house = House::open(plan);
+    let mut client = house.connect().await;
+
+    let mut drip = tokio::time::interval(Duration::from_millis(20));
+    for byte in GET.as_bytes().iter().cycle().take(40) {
+        drip.tick().await;
+        if client.stream.write_all(&[*byte]).await.is_err() {
+            break;
+        }
+    }
+    let answer = client.rest().await;
+
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("\"code\":\"head-timeout\""), "{answer}");
+    assert_eq!(house.records(1).await[0].reason, Some(Reason::HeadTimeout));
+    assert_eq!(endpoint.connections(), 0);
+}
+
+#[tokio::test]
+async fn malformed_heads_are_refused_by_us_and_recorded() {
+    let endpoint = Endpoint::hello().await;
+    let mut plan = plan(route("orders"), &[endpoint.address]);
+    plan.listeners[0].limits.max_header_bytes = 512;
+    let house = House::open(plan);
+    let cases = [
+        (
+            "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "400",
+            "frame-malformed",
+        ),
+        ("GET / HTTP/3.0\r\nHost: h\r\n\r\n", "505", "version-unsupported"),
+        (
+            &format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(600)),
+            "431",
+            "head-too-large",
+        ),
+        ("GET / HTTP/1.1\r\n\r\n", "400", "host-missing"),
+        (
+            "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n",
+            "501",
+            "method-unsupported",
+        ),
+    ];
+
+    for (head, status, code) in cases {
+        let answer = house.ask(head).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{head}: {answer}"
+        );
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert!(answer.contains(&format!("\"code\":\"{code}\"")), "{answer}");
+    }
+
+    assert_eq!(house.records(5).await.len(), 5);
+    assert_eq!(endpoint.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_broken_chunked_body_is_refused_and_the_connection_closed() {
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(plan(route("orders"), &[endpoint.address]));
+    let head = "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    let answer = house.ask(&format!("{head}3\r\nabc\r\nzz\r\n")).await;
+
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("frame-malformed"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_invalid_body_never_reaches_the_endpoint_not_even_its_head() {
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(with_contract(plan(route("orders"), &[endpoint.address])));
+
+    let answer = house.ask(&post(r#"{"item":"far too long for it"}"#)).await;
+
+    assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
+    assert!(answer.contains("\"pointer\":\"/item\""), "{answer}");
+    assert_eq!(endpoint.seen(), "");
+    assert_eq!(house.records(1).await[0].reason, Some(Reason::BodyInvalid));
+    house.ask(&post(r#"{"item":7}"#)).await;
+    assert_eq!(endpoint.connections(), 1, "the clean connection is kept");
+}
+
+#[tokio::test]
+async fn a_valid_body_passes_at_every_size() {
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(with_contract(plan(route("orders"), &[endpoint.address])));
+    let mut client = house.connect().await;
+
+    for size in [0, 1_000, 70_000, 500_000] {
+        let body = format!(r#"{{"item":"tea","note":"{}"}}"#, "n".repeat(size));
+        client.send(post(&body).as_bytes()).await;
+        let answer = client.until("hello").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        until(|| endpoint.seen().ends_with(&body)).await;
+    }
+
+    let too_large = format!(r#"{{"item":"tea","note":"{}"}}"#, "n".repeat(2_000_000));
+    let answer = house.ask(&post(&too_large)).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_chunked_body_under_a_contract_leaves_with_its_length() {
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(with_contract(plan(route("orders"), &[endpoint.address])));
+    let head = "POST /orders HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    let answer = house
+        .ask(&format!("{head}8\r\n{{\"item\":\r\n6\r\n\"tea\"}}\r\n0\r\n\r\n"))
+        .await;
+
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let seen = endpoint.seen().to_ascii_lowercase();
+    assert!(seen.contains("content-length: 14\r\n"), "{seen}");
+    assert!(!seen.contains("transfer-encoding"), "{seen}");
+    assert!(seen.ends_with("{\"item\":\"tea\"}"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_streamed_chunked_body_stays_chunked() {
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(plan(route("orders"), &[endpoint.address]));
+    let head = "POST /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    let answer = house.ask(&format!("{head}5\r\nabcde\r\n0\r\n\r\n")).await;
+
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(
+        endpoint.seen().ends_with("5\r\nabcde\r\n0\r\n\r\n"),
+        "{}",
+        endpoint.seen()
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_waits_is_told_to_continue_and_the_connection_stays() {
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(with_contract(plan(route("orders"), &[endpoint.address])));
+    let mut client = house.connect().await;
+    let body = r#"{"item":"tea"}"#;
+    let whole = post(body).replace("Content-Length", "Expect: 100-continue\r\nContent-Length");
+    let (head, _) = whole.split_at(whole.len() - body.len());
+
+    client.send(head.as_bytes()).await;
+    client.until("HTTP/1.1 100 Continue\r\n\r\n").await;
+    client.send(body.as_bytes()).await;
+    let answer = client.until("hello").await;
+
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(
+        answer.to_ascii_lowercase().contains("connection: keep-alive"),
+        "{answer}"
+    );
+    assert!(!endpoint.seen().to_ascii_lowercase().contains("expect"));
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_answered_408() {
+    let endpoint = Endpoint::hello().await;
+    let mut plan = with_contract(plan(route("orders"), &[endpoint.address]));
+    plan.listeners[0].limits.header_timeout = Duration::from_millis(200);
+    let house = House::open(plan);
+
+    let answer = house.ask(&post(r#"{"item":"tea"}"#).replace("tea\"}", "t")).await;
+
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("body-timeout"), "{answer}");
+    assert_eq!(endpoint.seen(), "");
+}
+
+#[tokio::test]
+async fn a_silent_endpoint_is_answered_504_and_the_connection_stays() {
+    let endpoint = Endpoint::start(|_| b" ".to_vec()).await;
+    let mut route = route("orders");
+    route.timeouts.request = Duration::from_millis(200);
+    let house = House::open(plan(route, &[endpoint.address]));
+    let mut client = house.connect().await;
+
+    client.send(GET.as_bytes()).await;
+    let answer = client.until("}").await;
+
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+    assert!(answer.contains("endpoint-timeout"), "{answer}");
+    client.send(GET.as_bytes()).await;
+    assert!(client.until("}").await.starts_with("HTTP/1.1 504 "));
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_tried_in_the_next_region() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone_address = gone.local_addr().unwrap();
+    drop(gone);
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(with_contract(plan(
+        route("orders"),
+        &[gone_address, endpoint.address],
+    )));
+
+    let answer = house
+        .ask(&post(r#"{"item":"tea"}"#).replace("Host", "Connection: close\r\nHost"))
+        .await;
+
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(endpoint.seen().ends_with(r#"{"item":"tea"}"#));
+    let attempts = &house.records(1).await[0].attempts;
+    assert_eq!(
+        attempts.iter().map(|one| one.outcome).collect::<Vec<_>>(),
+        ["refused", "ok"]
+    );
+}
+
+#[tokio::test]
+async fn a_body_is_given_out_again_at_the_next_attempt() {
+    let full = Endpoint::start(|_| b"HTTP/1.1 503 Full\r\ncontent-length: 4\r\n\r\nfull".to_vec()).await;
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(with_contract(plan(
+        route("orders"),
+        &[full.address, endpoint.address],
+    )));
+    let request =
+        post(r#"{"item":"tea"}"#).replace("Host", "Idempotency-Key: 1\r\nConnection: close\r\nHost");
+
+    let answer = house.ask(&request).await;
+
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(full.seen().ends_with(r#"{"item":"tea"}"#), "{}", full.seen());
+    assert!(
+        endpoint.seen().ends_with(r#"{"item":"tea"}"#),
+        "{}",
+        endpoint.seen()
+    );
+}
+
+#[tokio::test]
+async fn an_unsafe_request_that_was_taken_is_not_sent_again() {
+    let dropping = Endpoint::start(|_| Vec::new()).await;
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(plan(route("orders"), &[dropping.address, endpoint.address]));
+
+    let answer = house
+        .ask("POST /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        .await;
+
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(answer.contains("endpoint-reset"), "{answer}");
+    assert_eq!(endpoint.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_ends_the_connection_and_is_recorded() {
+    let endpoint = Endpoint::start(|_| {
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\npart".to_vec()
+    })
+    .await;
+    let house = House::open(plan(route("orders"), &[endpoint.address]));
+
+    let answer = house.ask(GET).await;
+
+    assert!(answer.ends_with("part"), "{answer}");
+    let record = house.records(1).await.remove(0);
+    assert_eq!(record.ending, Ending::EndpointBroke);
+}
+
+#[tokio::test]
+async fn an_unsolicited_switch_of_protocols_is_not_passed_on() {
+    let endpoint = Endpoint::start(|_| {
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n".to_vec()
+    })
+    .await;
+    let house = House::open(plan(route("orders"), &[endpoint.address]));
+
+    let answer = house.ask(GET_CLOSE).await;
+
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(answer.contains("endpoint-protocol"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_websocket_passes_where_the_route_allows_it() {
+    let endpoint = Endpoint::start(|_| {
+        b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: x\r\n\r\n"
+            .to_vec()
+    })
+    .await;
+    let mut open = route("orders");
+    open.websocket = true;
+    let house = House::open(plan(open, &[endpoint.address]));
+    let closed = House::open(plan(route("orders"), &[endpoint.address]));
+    let request = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    let mut client = house.connect().await;
+
+    client.send(request.as_bytes()).await;
+    let head = client.until("\r\n\r\n").await;
+    client.send(b"ping-1").await;
+    client.until("ping-1").await;
+    client.send(b"ping-2").await;
+    client.until("ping-2").await;
+
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.to_ascii_lowercase().contains("upgrade: websocket"), "{head}");
+    assert!(closed.ask(request).await.starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test]
+async fn a_redirecting_listener_sends_to_https_and_serves_nothing() {
+    let endpoint = Endpoint::hello().await;
+    let mut plan = plan(route("orders"), &[endpoint.address]);
+    plan.listeners[0].role = ListenerRole::RedirectToHttps { port: 8443 };
+    let house = House::open(plan);
+
+    let answer = house
+        .ask(&GET.replace("Host: ", "Connection: close\r\nHost: "))
+        .await;
+
+    assert!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
+    assert!(
+        answer.contains("location: https://api.example.com:8443/a?b=c\r\n"),
+        "{answer}"
+    );
+    assert_eq!(endpoint.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_address_has_its_share_of_connections() {
+    let endpoint = Endpoint::hello().await;
+    let mut plan = plan(route("orders"), &[endpoint.address]);
+    plan.listeners[0].limits.per_address = 1;
+    let house = House::open(plan);
+    let mut first = house.connect().await;
+    first.send(GET.as_bytes()).await;
+    first.until("hello").await;
+
+    let second = house.ask(GET).await;
+
+    assert_eq!(second, "");
+}
+
+#[tokio::test]
+async fn the_last_request_of_a_connections_share_is_told_to_close() {
+    let endpoint = Endpoint::hello().await;
+    let mut plan = plan(route("orders"), &[endpoint.address]);
+    plan.listeners[0].limits.requests_per_connection = 2;
+    let house = House::open(plan);
+    let mut client = house.connect().await;
+
+    client.send(GET.as_bytes()).await;
+    let first = client.until("hello").await;
+    client.send(GET.as_bytes()).await;
+    let last = client.rest().await;
+
+    assert!(
+        first.to_ascii_lowercase().contains("connection: keep-alive"),
+        "{first}"
+    );
+    assert!(last.to_ascii_lowercase().contains("connection: close"), "{last}");
+    assert!(last.ends_with("hello"), "{last}");
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_is_under_way_and_returns_when_it_is_done() {
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(plan(route("orders"), &[endpoint.address]));
+    let mut client = house.connect().await;
+    client.send(GET.as_bytes()).await;
+    client.until("hello").await;
+    let proxy = &house.proxy;
+
+    let drained = proxy.drain(Duration::from_secs(10));
+    let last = async {
+        client.send(GET.as_bytes()).await;
+        client.rest().await
+    };
+    let (is_drained, last) = tokio::join!(drained, last);
+
+    assert!(is_drained);
+    assert!(last.ends_with("hello"), "{last}");
+    assert_eq!(proxy.connections(), 0);
+    assert!(tokio::net::TcpStream::connect(house.address).await.is_err());
+}
