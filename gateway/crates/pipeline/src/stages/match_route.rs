@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use http::header::ALLOW;
-use http::{HeaderValue, Method};
+use bytes::Bytes;
+use http::header::{ALLOW, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use portcullis_model::{Reason, Rejection, Stage};
 use portcullis_routing::route_table::NoRoute;
 
@@ -12,6 +13,7 @@ use super::normalize::Canonical;
 use super::shed::Unshed;
 use crate::answer::LocalAnswer;
 use crate::context::Context;
+use crate::plan::ListenerRole;
 use crate::snapshot::RouteBundle;
 
 /// A request and its route.
@@ -22,10 +24,10 @@ pub(crate) struct Routed {
     pub(crate) prefix_len: usize,
 }
 
-/// A route, or the answer to a preflight.
+/// A route, or an answer that needs none: to a preflight, or from a listener that only redirects.
 pub(crate) enum Matched {
     Route(Routed),
-    Preflight(LocalAnswer),
+    Answered(LocalAnswer),
 }
 
 /// Finds the route.
@@ -35,6 +37,13 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
     let Some(listener) = snapshot.listener(&context.connection.listener) else {
         return Err(Rejection::new(Reason::RouteNotFound));
     };
+    if let ListenerRole::RedirectToHttps { port } = listener.role {
+        let answer = to_https(&canonical, port)?;
+        context.note_as("answered", Stage::MatchRoute, None, || {
+            "the listener redirects to HTTPS".to_owned()
+        });
+        return Ok(Matched::Answered(answer));
+    }
     if let Some(method) = cors::preflight_method(&canonical)
         && let Ok(found) = listener.routes.find_for_method(&canonical.head(), &method)
         && let Some(cors) = &found.value.plan.cors
@@ -45,7 +54,7 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
         context.note_as("answered", Stage::MatchRoute, Some(&cors.origin), || {
             "a CORS preflight".to_owned()
         });
-        return Ok(Matched::Preflight(answer));
+        return Ok(Matched::Answered(answer));
     }
     let found = match listener.routes.find(&canonical.head()) {
         Ok(found) => found,
@@ -70,6 +79,26 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
         params,
         prefix_len,
     }))
+}
+
+/// 308 to the same URL over HTTPS.
+fn to_https(canonical: &Canonical, port: u16) -> Result<LocalAnswer, Rejection> {
+    let mut location = format!("https://{}", canonical.host);
+    if port != 443 {
+        location.push_str(&format!(":{port}"));
+    }
+    location.push_str(&canonical.path);
+    if !canonical.query.text.is_empty() {
+        location.push('?');
+        location.push_str(&canonical.query.text);
+    }
+    let location = HeaderValue::from_str(&location).map_err(|_| Rejection::new(Reason::HostInvalid))?;
+    let headers = HeaderMap::from_iter([(LOCATION, location)]);
+    Ok(LocalAnswer {
+        status: StatusCode::PERMANENT_REDIRECT,
+        headers,
+        body: Bytes::new(),
+    })
 }
 
 fn note_route(context: &mut Context<'_>, route: &RouteBundle) {

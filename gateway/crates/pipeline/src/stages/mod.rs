@@ -40,7 +40,7 @@ pub(crate) async fn admit(context: &mut Context<'_>, raw: RawHead<'_>) -> Result
     let canonical = normalize::normalize(context, raw)?;
     let unshed = shed::shed(context, canonical)?;
     let matched = match match_route::match_route(context, unshed)? {
-        Matched::Preflight(answer) => return Ok(Outcome::Answer(answer)),
+        Matched::Answered(answer) => return Ok(Outcome::Answer(answer)),
         Matched::Route(matched) => matched,
     };
     let authenticated = authenticate::authenticate(context, matched).await?;
