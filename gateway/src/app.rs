@@ -18,8 +18,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use portcullis_config::{Loaded, Refused};
-use portcullis_model::{ListenerId, Problems};
+use portcullis_config::{Loaded, Refused, compile};
+use portcullis_model::ListenerId;
 use portcullis_pipeline::{Boards, Gateway, Now, SnapshotStore};
 use portcullis_proxy::{Proxy, ProxyFault};
 use portcullis_telemetry::metrics::register_build_info;
@@ -121,22 +121,23 @@ impl App {
     /// # Errors
     /// Says what is wrong with the configuration, or which address is taken; nothing runs then.
     pub fn start(options: AppOptions) -> Result<Self, AppFault> {
+        let loaded = options.selection.load().map_err(Box::new)?;
+        let registry = Registry::new();
+        register_build_info(&registry, version::VERSION, version::COMMIT)?;
+        let fetch = Arc::new(HttpFetch::new(reloading::egress_rules(
+            &loaded.live,
+            &loaded.boot,
+        ))?);
+        let boards = Arc::new(configuration::boards(Arc::clone(&fetch) as _, &registry)?);
+        let (snapshot, warnings) = compile(&loaded, None, &boards).map_err(Box::new)?;
+        warn_all(&warnings);
         let Loaded {
             boot,
             live,
-            warnings,
             sources,
             revision,
-        } = options.selection.load().map_err(Box::new)?;
-        let registry = Registry::new();
-        register_build_info(&registry, version::VERSION, version::COMMIT)?;
-        let fetch = Arc::new(HttpFetch::new(reloading::egress_rules(&live, &boot))?);
-        let boards = Arc::new(configuration::boards(Arc::clone(&fetch) as _, &registry)?);
-        let compiled = portcullis_pipeline::compile(Arc::clone(&live), None, &boards, revision.clone());
-        let (snapshot, more) =
-            compiled.map_err(|problems| refused(warnings.clone(), problems, sources.clone()))?;
-        let all_warnings = joined(warnings, more);
-        warn_all(&all_warnings);
+            ..
+        } = loaded;
         let sockets = Sockets::bind(&boot, &live)?;
         let telemetry = Arc::new(Telemetry {
             metrics: RequestMetrics::register(&registry)?,
@@ -151,7 +152,7 @@ impl App {
             now,
             rand::random,
         ));
-        let status = Arc::new(ReloadStatus::new(&registry, &revision, all_warnings)?);
+        let status = Arc::new(ReloadStatus::new(&registry, &revision, warnings)?);
         let proxy = Proxy::new(boot.workers, &registry)?;
         let handle = proxy.handle().ok_or(AppFault::NoThreads)?;
         let readiness = Arc::new(Readiness::default());
@@ -288,18 +289,6 @@ fn now() -> Now {
         wall: SystemTime::now(),
         mono: Instant::now(),
     }
-}
-
-fn joined(mut one: Problems, other: Problems) -> Problems {
-    one.extend(other);
-    one
-}
-
-fn refused(warnings: Problems, problems: Problems, sources: portcullis_config::Sources) -> Box<Refused> {
-    Box::new(Refused {
-        problems: joined(warnings, problems),
-        sources,
-    })
 }
 
 fn report_addresses(addresses: &BTreeMap<ListenerId, Vec<SocketAddr>>, admin: SocketAddr) {

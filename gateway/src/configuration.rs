@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use portcullis_admission::limit::LimitTable;
-use portcullis_config::{LoadOptions, Loaded, Refused, Sources, load};
+use portcullis_config::{LoadOptions, Loaded, Refused, Sources, compile, load};
 use portcullis_identity::{Clock, FetchFault, KeyFetch};
 use portcullis_model::{Origin, Problem, Problems};
 use portcullis_pipeline::plan::GatewayPlan;
@@ -54,20 +54,22 @@ impl Selection {
         })
     }
 
+    /// What the loader is asked for, given where environment variables come from.
+    pub(crate) fn options<'a>(&self, env: &'a dyn Fn(&str) -> Option<String>) -> LoadOptions<'a> {
+        LoadOptions {
+            offline: self.offline,
+            region: self.region.clone(),
+            env,
+        }
+    }
+
     /// Reads it.
     ///
     /// # Errors
     /// Returns every problem of the files.
     pub fn load(&self) -> Result<Loaded, Refused> {
         let env = |name: &str| std::env::var(name).ok();
-        load(
-            &self.path,
-            &LoadOptions {
-                offline: self.offline,
-                region: self.region.clone(),
-                env: &env,
-            },
-        )
+        load(&self.path, &self.options(&env))
     }
 
     /// Reads and compiles it without serving: keys are not fetched, nothing is bound.
@@ -75,7 +77,7 @@ impl Selection {
     /// # Errors
     /// Returns every problem of the files, or of what they mean.
     pub fn rehearse(&self) -> Result<Rehearsal, Refused> {
-        self.rehearse_with(|plan| (*plan).clone())
+        self.rehearse_with(|plan| plan)
     }
 
     /// The same with a plan that `change` made of the one that was read.
@@ -84,45 +86,27 @@ impl Selection {
     /// As [`Selection::rehearse`].
     pub fn rehearse_with(
         &self,
-        change: impl FnOnce(Arc<GatewayPlan>) -> GatewayPlan,
+        change: impl FnOnce(Arc<GatewayPlan>) -> Arc<GatewayPlan>,
     ) -> Result<Rehearsal, Refused> {
-        let Loaded {
-            boot,
-            live,
-            warnings,
-            sources,
-            revision,
-        } = self.load()?;
+        let mut loaded = self.load()?;
+        loaded.live = change(loaded.live);
         let boards = match boards(Arc::new(NoFetch), &Registry::new()) {
             Ok(boards) => Arc::new(boards),
             Err(fault) => {
                 return Err(Refused {
                     problems: internal(&fault).into(),
-                    sources,
+                    sources: loaded.sources,
                 });
             }
         };
-        let compiled = portcullis_pipeline::compile(Arc::new(change(live)), None, &boards, revision);
-        let mut all = warnings;
-        match compiled {
-            Ok((snapshot, warnings)) => {
-                all.extend(warnings);
-                Ok(Rehearsal {
-                    boot,
-                    snapshot,
-                    boards,
-                    warnings: all,
-                    sources,
-                })
-            }
-            Err(problems) => {
-                all.extend(problems);
-                Err(Refused {
-                    problems: all,
-                    sources,
-                })
-            }
-        }
+        let (snapshot, warnings) = compile(&loaded, None, &boards)?;
+        Ok(Rehearsal {
+            boot: loaded.boot,
+            snapshot,
+            boards,
+            warnings,
+            sources: loaded.sources,
+        })
     }
 }
 

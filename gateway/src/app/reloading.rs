@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use portcullis_config::reload::{ReloadOutcome, Running, reload};
 use portcullis_config::{BootPlan, Sources};
 use portcullis_identity::plan::KeySource;
-use portcullis_model::{Origin, Problem};
 use portcullis_pipeline::Gateway;
 use portcullis_pipeline::plan::GatewayPlan;
 use tracing::error;
@@ -66,63 +66,29 @@ impl Reloader {
     /// Reads, compiles aside and publishes, or keeps what serves and says why.
     pub(crate) fn reload(&self) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = match self.selection.load() {
-            Ok(loaded) => loaded,
-            Err(refused) => {
-                self.follow(&refused.sources);
-                return self.status.kept(refused.problems);
-            }
+        let (store, boards) = (self.gateway.store(), self.gateway.boards());
+        let running = Running {
+            boot: &self.boot,
+            store,
+            boards,
         };
-        self.follow(&loaded.sources);
-        if let Some(problem) = self.needs_restart(&loaded.boot) {
-            return self.status.kept(problem.into());
-        }
-        let previous = self.gateway.snapshot();
-        if *loaded.live == *previous.plan {
-            return self.status.unchanged();
-        }
-        let rules = egress_rules(&loaded.live, &self.boot);
-        let compiled = portcullis_pipeline::compile(
-            loaded.live,
-            Some(&previous),
-            self.gateway.boards(),
-            loaded.revision.clone(),
-        );
-        let mut warnings = loaded.warnings;
-        match compiled {
-            Ok((snapshot, more)) => {
-                warnings.extend(more);
+        let env = |name: &str| std::env::var(name).ok();
+        let done = reload(
+            &self.selection.path,
+            &self.selection.options(&env),
+            &running,
+            |snapshot| {
                 // The new issuers must be allowed before anybody asks for their keys.
-                self.fetch.replace_rules(rules);
-                self.gateway.boards().limits.sweep(snapshot.admission.limits());
-                self.gateway.store().publish(snapshot);
-                self.status.published(&loaded.revision, warnings);
-            }
-            Err(problems) => self.status.kept(problems),
-        }
-    }
-
-    /// A change of what is fixed until restart.
-    fn needs_restart(&self, boot: &BootPlan) -> Option<Problem> {
-        if *boot == self.boot {
-            return None;
-        }
-        let (path, what) = if boot.listeners != self.boot.listeners {
-            ("listeners", "the addresses of listeners")
-        } else if boot.region != self.boot.region {
-            ("gateway.region", "the region")
-        } else {
-            (
-                "gateway",
-                "a setting of the gateway's own sockets, threads or logs",
-            )
-        };
-        let problem = Problem::error(
-            "restart-required",
-            &Origin::of(path),
-            format!("{what} changed, which needs a restart"),
+                self.fetch.replace_rules(egress_rules(&snapshot.plan, &self.boot));
+                boards.limits.sweep(snapshot.admission.limits());
+            },
         );
-        Some(problem.with_hint("start a new process, or take the change back"))
+        self.follow(&done.sources);
+        match done.outcome {
+            ReloadOutcome::Unchanged => self.status.unchanged(),
+            ReloadOutcome::Published { revision, warnings } => self.status.published(&revision, warnings),
+            ReloadOutcome::Kept { problems } => self.status.kept(problems),
+        }
     }
 
     fn follow(&self, sources: &Sources) {

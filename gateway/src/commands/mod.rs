@@ -10,7 +10,7 @@ use crate::output::Output;
 mod admin_client;
 mod check;
 mod demo;
-mod explain;
+pub(crate) mod explain;
 mod lists;
 mod run;
 

@@ -13,6 +13,8 @@ pub(super) struct Step {
 /// What is done.
 pub(super) enum Action {
     Call(Call),
+    /// `explain` of Alice's request for another tenant.
+    Explain,
     /// Stops or starts a region of the sample API.
     Region {
         name: &'static str,
@@ -66,6 +68,10 @@ pub(super) fn steps() -> Vec<Step> {
     let mut steps = who_and_what();
     steps.extend(how_much());
     steps.extend(where_to());
+    steps.push(Step {
+        title: "Why was Alice refused at step 6? Ask, without sending anything",
+        action: Action::Explain,
+    });
     steps
 }
 
@@ -182,8 +188,11 @@ fn where_to() -> Vec<Step> {
             get(APPOINTMENTS, CAROL, served_by("us-east")),
         ),
         step(
-            "Alice's data stays in the EU: refused rather than moved",
-            get(APPOINTMENTS, ALICE, refused(503, "residency-unavailable")),
+            "Alice's data stays in the EU: refused rather than moved (a 502 until the probes have noticed)",
+            Call {
+                patient: true,
+                ..get(APPOINTMENTS, ALICE, refused(503, "residency-unavailable"))
+            },
         ),
         region("Power returns", "eu-west", "start"),
         region("everywhere", "eu-central", "start"),
@@ -237,8 +246,7 @@ fn served_by(region: &'static str) -> Promise {
     let fields: &'static [(&'static str, &'static str)] = match region {
         "eu-west" => &[("x-served-by", "eu-west")],
         "eu-central" => &[("x-served-by", "eu-central")],
-        "us-east" => &[("x-served-by", "us-east")],
-        _ => &[("x-served-by", "eu-")],
+        _ => &[("x-served-by", "us-east")],
     };
     Promise {
         status: 200,

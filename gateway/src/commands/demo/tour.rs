@@ -10,12 +10,16 @@ use serde_json::Value;
 use super::DemoFault;
 use super::regions::Region;
 use super::steps::{Action, Call, Caller, Promise, Step, steps};
+use crate::cli::{ConfigArgs, ExplainRequestArgs, Format};
+use crate::commands::Exit;
 use crate::output::Output;
 
 /// How long a promise that needs health to notice may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between looks at such a promise.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// What is explained at the end.
+const EXPLAINED: &str = "/api/v1/appointments";
 /// For one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -28,6 +32,10 @@ pub(super) struct Places {
 
 /// Prints the tour as commands.
 pub(super) fn print(places: &Places, output: &mut Output) {
+    output.line(format!(
+        "\nThe tour, for another terminal:\n    cd {}",
+        shell(&places.folder)
+    ));
     for (number, step) in (1..).zip(steps()) {
         output.line(format!("\n{number:2}. {}", step.title));
         output.line(format!("    {}", command(&step, places)));
@@ -51,6 +59,7 @@ pub(super) async fn run(
         output.line(format!("    $ {}", command(&step, places)));
         match &step.action {
             Action::Region { name, verb } => switch(regions, name, verb).await?,
+            Action::Explain => broken += usize::from(!explain(places, output)),
             Action::Call(call) => {
                 let client = if call.caller == Caller::Partner {
                     &partner
@@ -75,6 +84,27 @@ pub(super) async fn run(
         }
     }
     Ok(broken)
+}
+
+/// Asks `explain`, and says whether it refuses as the gateway did.
+fn explain(places: &Places, output: &mut Output) -> bool {
+    let args = ExplainRequestArgs {
+        method: "GET".to_owned(),
+        url: format!("{}{EXPLAINED}", places.gateway),
+        headers: vec!["x-tenant: globex".to_owned()],
+        token: Some(token_path(&places.folder, "alice")),
+        claims: None,
+        cert: None,
+        body: None,
+        client: std::net::Ipv4Addr::LOCALHOST.into(),
+        listener: None,
+        config: ConfigArgs {
+            config: Some(places.folder.join("portcullis.yaml")),
+            region: None,
+        },
+        format: Format::Text,
+    };
+    super::super::explain::request(&args, output) == Exit::Problems
 }
 
 async fn switch(regions: &[Region], name: &str, verb: &str) -> Result<(), DemoFault> {
@@ -242,29 +272,22 @@ fn command(step: &Step, places: &Places) -> String {
         Action::Region { name, verb } => {
             return format!("curl -X POST {}/regions/{name}/{verb}", places.control);
         }
+        Action::Explain => {
+            let request = format!("GET {}{EXPLAINED} -H 'x-tenant: globex'", places.gateway);
+            return format!("portcullis explain request {request} --token tokens/alice.jwt");
+        }
         Action::Call(call) => call,
     };
-    let mut text = format!(
-        "curl -i --path-as-is --cacert {}",
-        shell(&places.folder.join("pki/ca.pem"))
-    );
+    let mut text = "curl -i --path-as-is --cacert pki/ca.pem".to_owned();
     if call.method != "GET" {
         text.push_str(&format!(" -X {}", call.method));
     }
     match call.caller {
         Caller::Nobody => {}
         Caller::Token(name) => {
-            let path = shell(&token_path(&places.folder, name));
-            text.push_str(&format!(" -H \"authorization: Bearer $(cat {path})\""));
+            text.push_str(&format!(" -H \"authorization: Bearer $(cat tokens/{name}.jwt)\""));
         }
-        Caller::Partner => {
-            let file = |name: &str| shell(&places.folder.join("pki").join(name));
-            text.push_str(&format!(
-                " --cert {} --key {}",
-                file("partner.pem"),
-                file("partner.key")
-            ));
-        }
+        Caller::Partner => text.push_str(" --cert pki/partner.pem --key pki/partner.key"),
     }
     for (name, value) in call.headers {
         text.push_str(&format!(" -H '{name}: {value}'"));

@@ -3,6 +3,8 @@
 mod claims;
 mod report;
 mod request;
+mod steps;
+mod text;
 mod url;
 
 use serde_json::Value;
@@ -29,7 +31,7 @@ pub(super) fn request(args: &ExplainRequestArgs, output: &mut Output) -> Exit {
         Ok(explanation) => {
             match args.format {
                 Format::Json => output.json(&explanation),
-                Format::Text => output.text(report::text(&explanation)),
+                Format::Text => output.text(text::text(&explanation)),
             }
             if explanation.is_served() {
                 Exit::Clean
@@ -69,7 +71,7 @@ pub(super) fn route(name: &str, config: &ConfigArgs, format: Format, output: &mu
     let view = with_places(views::route_view(&found.plan), &rehearsal, &found.plan);
     match format {
         Format::Json => output.json(&view),
-        Format::Text => output.text(report::object_text(&view)),
+        Format::Text => output.text(text::object_text(&view)),
     }
     Exit::Clean
 }
@@ -97,7 +99,7 @@ pub(super) fn endpoint(address: &str, admin: &str, format: Format, output: &mut 
         Format::Json => output.json(&matching),
         Format::Text => matching
             .iter()
-            .for_each(|endpoint| output.text(report::object_text(endpoint))),
+            .for_each(|endpoint| output.text(text::object_text(endpoint))),
     }
     Exit::Clean
 }

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use portcullis_identity::plan::{KeySource, TrustAnchors, UpstreamPeer};
 use portcullis_model::{Problems, Rejection};
 use portcullis_pipeline::plan::{ActionPlan, SchemeKind};
-use portcullis_pipeline::{Exchange, LocalAnswer, StageReport, Target, UpstreamHead};
+use portcullis_pipeline::{Exchange, LocalAnswer, Target, UpstreamHead};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::request::Asked;
+use super::steps::{self, Step};
 use crate::admin::views::place;
 use crate::configuration::Rehearsal;
 
@@ -29,59 +29,51 @@ pub(super) enum Outcome {
 /// Everything that was found out.
 #[derive(Serialize)]
 pub(super) struct Explanation {
-    request: String,
-    revision: String,
-    region: String,
-    listener: String,
-    route: Option<String>,
-    principal: Option<String>,
-    steps: Vec<Step>,
-    verdict: &'static str,
+    pub(super) request: String,
+    pub(super) revision: String,
+    pub(super) region: String,
+    pub(super) listener: String,
+    pub(super) route: Option<String>,
+    pub(super) principal: Option<String>,
+    pub(super) steps: Vec<Step>,
+    pub(super) verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<Refusal>,
+    pub(super) refusal: Option<Refusal>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    answer: Option<AnswerView>,
+    pub(super) answer: Option<AnswerView>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    endpoint: Option<EndpointView>,
-    assumed: Vec<String>,
-    would_have_fetched: Vec<String>,
-    warnings: usize,
+    pub(super) endpoint: Option<EndpointView>,
+    pub(super) assumed: Vec<String>,
+    pub(super) would_have_fetched: Vec<String>,
+    pub(super) warnings: usize,
 }
 
 #[derive(Serialize)]
-struct Step {
-    stage: String,
-    verdict: &'static str,
-    detail: String,
-    decided_by: Option<String>,
+pub(super) struct Refusal {
+    pub(super) stage: String,
+    pub(super) reason: &'static str,
+    pub(super) decided_by: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Refusal {
-    stage: String,
-    reason: &'static str,
-    decided_by: Option<String>,
+pub(super) struct AnswerView {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: String,
 }
 
 #[derive(Serialize)]
-struct AnswerView {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: String,
-}
-
-#[derive(Serialize)]
-struct EndpointView {
-    pool: String,
-    region: String,
-    address: Option<String>,
-    dns: Option<String>,
-    tls: bool,
-    method: String,
-    target: String,
-    host: String,
-    headers: Vec<(String, String)>,
-    passed_over: Vec<String>,
+pub(super) struct EndpointView {
+    pub(super) pool: String,
+    pub(super) region: String,
+    pub(super) address: Option<String>,
+    pub(super) dns: Option<String>,
+    pub(super) tls: bool,
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) host: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) passed_over: Vec<String>,
 }
 
 /// What a gateway that serves this configuration fetches, and `explain` does not.
@@ -194,7 +186,7 @@ impl Explanation {
             listener: record.listener.to_string(),
             route: record.route.as_ref().map(ToString::to_string),
             principal: record.principal.clone(),
-            steps: exchange.steps().iter().map(step).collect(),
+            steps: Vec::new(),
             verdict: "served",
             refusal: None,
             answer: None,
@@ -203,6 +195,7 @@ impl Explanation {
             would_have_fetched: fetches.needed_by(exchange),
             warnings: warnings.iter().count(),
         };
+        explanation.steps = steps::complete(exchange, matches!(outcome, Outcome::Forwarded(_)));
         match outcome {
             Outcome::Forwarded(forwarded) => {
                 explanation.endpoint = Some(endpoint(&forwarded.0, &forwarded.1))
@@ -228,15 +221,6 @@ impl Explanation {
     /// True when a client would get what it asked for.
     pub(super) fn is_served(&self) -> bool {
         self.refusal.is_none()
-    }
-}
-
-fn step(report: &StageReport) -> Step {
-    Step {
-        stage: report.stage.to_string(),
-        verdict: report.verdict,
-        detail: report.detail.clone(),
-        decided_by: report.decided_by.as_ref().and_then(place),
     }
 }
 
@@ -276,104 +260,4 @@ fn fields(headers: &http::HeaderMap) -> Vec<(String, String)> {
         .iter()
         .map(|(name, value)| (name.to_string(), text(value)))
         .collect()
-}
-
-/// The explanation for people.
-pub(super) fn text(explanation: &Explanation) -> String {
-    let mut text = format!(
-        "{}\nlistener {}, region {}, revision {}\n\n",
-        explanation.request, explanation.listener, explanation.region, explanation.revision
-    );
-    let width = explanation
-        .steps
-        .iter()
-        .map(|step| step.stage.len())
-        .max()
-        .unwrap_or(0);
-    for step in &explanation.steps {
-        text.push_str(&format!(
-            "  {:<width$}  {:<8}  {}\n",
-            step.stage, step.verdict, step.detail
-        ));
-        if let Some(place) = &step.decided_by {
-            text.push_str(&format!("  {:<width$}  {:<8}  ↳ {place}\n", "", ""));
-        }
-    }
-    text.push('\n');
-    if let Some(refusal) = &explanation.refusal {
-        text.push_str(&format!("Refused at {} with {}", refusal.stage, refusal.reason));
-        text.push_str(
-            &refusal
-                .decided_by
-                .as_ref()
-                .map(|place| format!(", by {place}"))
-                .unwrap_or_default(),
-        );
-        text.push_str(".\n");
-    }
-    if let Some(endpoint) = &explanation.endpoint {
-        text.push_str(&endpoint_text(endpoint));
-    }
-    if let Some(answer) = &explanation.answer {
-        text.push_str(&format!("The client gets {}: {}\n", answer.status, answer.body));
-    }
-    for assumed in &explanation.assumed {
-        text.push_str(&format!("Assumed: {assumed}.\n"));
-    }
-    for fetched in &explanation.would_have_fetched {
-        text.push_str(&format!("Would have fetched: {fetched}.\n"));
-    }
-    text
-}
-
-fn endpoint_text(endpoint: &EndpointView) -> String {
-    let place = endpoint
-        .address
-        .as_deref()
-        .or(endpoint.dns.as_deref())
-        .unwrap_or("?");
-    let mut text = format!(
-        "Forwarded to {place} ({}, {}) over {}: {} {} with Host {}\n",
-        endpoint.pool,
-        endpoint.region,
-        if endpoint.tls { "TLS" } else { "plaintext" },
-        endpoint.method,
-        endpoint.target,
-        endpoint.host
-    );
-    for (name, value) in &endpoint.headers {
-        text.push_str(&format!("  {name}: {value}\n"));
-    }
-    text
-}
-
-/// One object as `name  value` lines; nested objects are indented.
-pub(super) fn object_text(value: &Value) -> String {
-    fn write(value: &Value, indent: usize, text: &mut String) {
-        let Some(object) = value.as_object() else { return };
-        let width = object.keys().map(String::len).max().unwrap_or(0);
-        for (name, value) in object {
-            let shown = match value {
-                Value::Null => "-".to_owned(),
-                Value::String(string) => string.clone(),
-                Value::Array(items) if items.is_empty() => "-".to_owned(),
-                Value::Array(items) => {
-                    let words = items
-                        .iter()
-                        .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
-                    words.collect::<Vec<_>>().join(", ")
-                }
-                Value::Object(_) => {
-                    text.push_str(&format!("{:indent$}{name}\n", ""));
-                    write(value, indent + 2, text);
-                    continue;
-                }
-                Value::Bool(_) | Value::Number(_) => value.to_string(),
-            };
-            text.push_str(&format!("{:indent$}{name:<width$}  {shown}\n", ""));
-        }
-    }
-    let mut text = String::new();
-    write(value, 0, &mut text);
-    text
 }

@@ -12,6 +12,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use portcullis_config::Refused;
 use portcullis_identity::PeerIdentity;
+use portcullis_identity::plan::ClientCertificates;
 use portcullis_model::{ListenerId, Rejection, UrlScheme};
 use portcullis_pipeline::body::BodyPlan;
 use portcullis_pipeline::plan::{ListenerPlan, ListenerRole};
@@ -60,6 +61,8 @@ pub(super) enum ExplainFault {
     Listener(String, String),
     #[error("no listener serves {0} (there are {1})")]
     Scheme(&'static str, String),
+    #[error("listener \"{0}\" ends the handshake of a client without a certificate (give one with --cert)")]
+    CertificateRequired(String),
     #[error("the pipeline waited for something while rehearsing")]
     Waited,
 }
@@ -139,7 +142,10 @@ impl Asked {
             assumed.push("the claims are proven; no signature of the issuer was checked".to_owned());
         }
         if !self.chain.is_empty() {
-            assumed.push("the client holds the private key of its certificate".to_owned());
+            assumed.push(
+                "the client holds the private key of its certificate, and the listener asks for one"
+                    .to_owned(),
+            );
         }
         assumed
     }
@@ -210,11 +216,11 @@ pub(super) fn explain(selection: &Selection, asked: &Asked) -> Result<Explanatio
                     fault = bearer(&token)
                         .map(|value| headers.insert(AUTHORIZATION, value))
                         .err();
-                    plan
+                    Arc::new(plan)
                 }
                 Err(cause) => {
                     fault = Some(cause.into());
-                    (*plan).clone()
+                    plan
                 }
             })?;
             fault.map_or(Ok(rehearsal), Err)?
@@ -222,7 +228,11 @@ pub(super) fn explain(selection: &Selection, asked: &Asked) -> Result<Explanatio
     };
     let listener = find_listener(&rehearsal, asked)?.id.clone();
     let fetches = Fetches::stand_in(&rehearsal);
-    let connection = Arc::new(connection(listener, asked));
+    let asks = client_certificates(&rehearsal, &listener, &asked.url.host());
+    if asks == ClientCertificates::Require && asked.chain.is_empty() {
+        return Err(ExplainFault::CertificateRequired(listener.to_string()));
+    }
+    let connection = Arc::new(connection(listener, asked, asks));
     let Rehearsal {
         snapshot,
         boards,
@@ -310,8 +320,24 @@ fn find_listener<'a>(rehearsal: &'a Rehearsal, asked: &Asked) -> Result<&'a List
         .ok_or_else(|| ExplainFault::Scheme(asked.url.scheme.as_str(), known()))
 }
 
-fn connection(listener: ListenerId, asked: &Asked) -> ConnectionFacts {
-    let peer = (!asked.chain.is_empty()).then(|| Arc::new(PeerIdentity::from_chain(&asked.chain)));
+/// What the listener asks of a client of this name in the handshake, which is not rehearsed.
+fn client_certificates(rehearsal: &Rehearsal, listener: &ListenerId, host: &str) -> ClientCertificates {
+    let tls = rehearsal
+        .snapshot
+        .plan
+        .identity
+        .listeners
+        .iter()
+        .find(|one| one.listener == *listener);
+    tls.map_or(ClientCertificates::Off, |tls| {
+        tls.hosts.get(host).unwrap_or(&tls.client).mode
+    })
+}
+
+fn connection(listener: ListenerId, asked: &Asked, asks: ClientCertificates) -> ConnectionFacts {
+    // A certificate that nobody asks for never leaves the client.
+    let is_shown = !asked.chain.is_empty() && asks != ClientCertificates::Off;
+    let peer = is_shown.then(|| Arc::new(PeerIdentity::from_chain(&asked.chain)));
     let is_name = asked.url.host().parse::<std::net::IpAddr>().is_err();
     let tls = (asked.url.scheme == UrlScheme::Https).then(|| TlsFacts {
         // Clients send no SNI for an address (RFC 6066, section 3).
