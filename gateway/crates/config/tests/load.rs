@@ -1,4 +1,10 @@
 //! From a path to a plan: what is read, from where, and what is refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail the test"
+)]
 
 mod support;
 

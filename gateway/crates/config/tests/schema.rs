@@ -1,4 +1,10 @@
 //! The JSON Schema: it is the committed one, and it says what the reader does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail the test"
+)]
 
 mod support;
 
