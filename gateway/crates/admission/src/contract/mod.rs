@@ -9,11 +9,12 @@
 mod body;
 mod coerce;
 mod compile;
+mod compile_body;
 mod compile_parameter;
-mod contract;
 mod dialect;
 mod document;
 mod json;
+mod lookup;
 mod media;
 mod operation;
 mod parameter;
@@ -27,7 +28,7 @@ mod translate;
 mod violation;
 
 pub use body::{BodyGate, HeldBody};
-pub use contract::{Contract, Lookup, OperationMatch};
 pub use json::{MAX_DEPTH, MAX_VALUES, parse_strict};
+pub use lookup::{Contract, Lookup, OperationMatch};
 pub use operation::{BodyNeed, Operation, PathParams};
 pub use violation::MAX_VIOLATIONS;

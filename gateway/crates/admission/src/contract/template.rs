@@ -32,6 +32,13 @@ struct Around {
     after: String,
 }
 
+/// What stands at a path, with the names of its parameters and their still encoded values.
+#[derive(Debug)]
+pub(super) struct Found<'t, 'p, T> {
+    pub(super) item: &'t T,
+    pub(super) values: Vec<(&'t Arc<str>, &'p str)>,
+}
+
 /// A path template, parsed.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
@@ -156,12 +163,15 @@ impl<T> PathTable<T> {
         Ok(())
     }
 
-    /// What stands at a canonical path, with the parameters' names and their still encoded values.
-    pub(super) fn find<'t, 'p>(&'t self, path: &'p str) -> Option<(&'t T, Vec<(&'t Arc<str>, &'p str)>)> {
+    /// What stands at a canonical path.
+    pub(super) fn find<'t, 'p>(&'t self, path: &'p str) -> Option<Found<'t, 'p, T>> {
         let segments: Vec<_> = path::segments(path).collect();
         let mut values = Vec::new();
         let end = self.root.find(&segments, &mut values)?;
-        Some((&end.item, end.names.iter().zip(values).collect()))
+        Some(Found {
+            item: &end.item,
+            values: end.names.iter().zip(values).collect(),
+        })
     }
 }
 
@@ -237,7 +247,7 @@ mod tests {
     }
 
     fn found(table: &PathTable<&'static str>, path: &str) -> Option<(&'static str, Vec<(String, String)>)> {
-        let (item, values) = table.find(path)?;
+        let Found { item, values } = table.find(path)?;
         Some((
             item,
             values

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use portcullis_model::{Guard, Mode, Origin, Reason, Rejection};
 
 use super::buckets::{Admitted, Buckets};
+use super::definition::Limit;
 use super::fields::{RateLimitFields, Standing, whole_seconds};
 use super::key::LimitFacts;
-use super::limit::Limit;
 use super::table::LimitTable;
 use crate::observed::Observed;
 

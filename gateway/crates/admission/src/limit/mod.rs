@@ -6,17 +6,17 @@
 mod buckets;
 mod check;
 mod clock;
+mod definition;
 mod fields;
 mod key;
-mod limit;
 mod store;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use check::{Charge, LimitDecision, LimitOutcome, LimitRef, check};
+pub use definition::Limit;
 pub use fields::{RATE_LIMIT, RATE_LIMIT_POLICY, RateLimitFields};
 pub use key::LimitFacts;
-pub use limit::Limit;
 pub use store::MAX_KEYS;
 pub use table::LimitTable;

@@ -5,8 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use super::buckets::Buckets;
+use super::definition::{Limit, LimitIdentity};
 use super::key::KeyHash;
-use super::limit::{Limit, LimitIdentity};
 use crate::metrics::Metrics;
 
 /// Every limit's buckets, kept by what the limit says: a reload that does not change a limit does not refill it.

@@ -7,7 +7,7 @@ use portcullis_model::{ContractId, Guard, Origin, Problems};
 
 use super::compile::compile_operations;
 use super::operation::{Operation, PathParams};
-use super::template::PathTable;
+use super::template::{Found, PathTable};
 use crate::plan::{ContractPlan, UnknownOperations};
 
 /// A compiled OpenAPI document.
@@ -106,7 +106,7 @@ impl Contract {
     /// Finds the operation for a canonical path. `HEAD` is `GET` without a body where it is not an operation itself.
     #[must_use]
     pub fn operation(&self, method: &Method, path: &str) -> Lookup<'_> {
-        let Some((item, values)) = self.paths.find(path) else {
+        let Some(Found { item, values }) = self.paths.find(path) else {
             return Lookup::Unknown;
         };
         match item.find(method) {
