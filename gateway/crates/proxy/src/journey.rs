@@ -28,6 +28,8 @@ pub(crate) struct Journey {
     /// Body bytes that Pingora gives out again at this attempt, although they were judged already.
     repeated: u64,
     is_body_over: bool,
+    /// The endpoint's answer was dropped for another endpoint's.
+    is_asked_again: bool,
     ending: Ending,
 }
 
@@ -43,6 +45,7 @@ impl Journey {
             respond_by: Instant::now(),
             repeated: 0,
             is_body_over: false,
+            is_asked_again: false,
             ending: Ending::Complete,
         }
     }
@@ -253,6 +256,7 @@ impl Journey {
         if observation == Observation::Again {
             let mut again = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "asked elsewhere");
             again.set_retry(true);
+            self.is_asked_again = true;
             return Err(again);
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -270,10 +274,12 @@ impl Journey {
 
     /// `retry`: an attempt broke; decides whether there is another one.
     pub(crate) fn attempt_broke(&mut self, session: &mut Session, mut error: Box<Error>) -> Box<Error> {
-        if error.retry() && matches!(error.etype(), ErrorType::HTTPStatus(_)) {
+        // Never `error.retry()`: it panics while Pingora has not decided.
+        let is_asked_again = std::mem::take(&mut self.is_asked_again);
+        error.set_retry(is_asked_again);
+        if is_asked_again {
             return error;
         }
-        error.set_retry(false);
         let failure = self.link.attempt().and_then(|attempt| attempt.failure());
         if self.link.refusal().is_some() {
             return error;

@@ -186,13 +186,19 @@ async fn an_invalid_body_never_reaches_the_endpoint_not_even_its_head() {
     let endpoint = Endpoint::hello().await;
     let house = House::open(with_contract(plan(route("orders"), &[endpoint.address])));
 
-    let answer = house.ask(&post(r#"{"item":"far too long for it"}"#)).await;
+    let mut client = house.connect().await;
+
+    client
+        .send(post(r#"{"item":"far too long for it"}"#).as_bytes())
+        .await;
+    let answer = client.until("]}").await;
 
     assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
     assert!(answer.contains("\"pointer\":\"/item\""), "{answer}");
     assert_eq!(endpoint.seen(), "");
     assert_eq!(house.records(1).await[0].reason, Some(Reason::BodyInvalid));
-    house.ask(&post(r#"{"item":7}"#)).await;
+    client.send(post(r#"{"item":7}"#).as_bytes()).await;
+    client.until("]}").await;
     assert_eq!(endpoint.connections(), 1, "the clean connection is kept");
 }
 
@@ -286,7 +292,7 @@ async fn a_body_that_drips_is_answered_408() {
 
 #[tokio::test]
 async fn a_silent_endpoint_is_answered_504_and_the_connection_stays() {
-    let endpoint = Endpoint::start(|_| b" ".to_vec()).await;
+    let endpoint = Endpoint::silent().await;
     let mut route = route("orders");
     route.timeouts.request = Duration::from_millis(200);
     let house = House::open(plan(route, &[endpoint.address]));
@@ -414,7 +420,9 @@ async fn a_websocket_passes_where_the_route_allows_it() {
 
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert!(head.to_ascii_lowercase().contains("upgrade: websocket"), "{head}");
-    assert!(closed.ask(request).await.starts_with("HTTP/1.1 400 "));
+    let mut client = closed.connect().await;
+    client.send(request.as_bytes()).await;
+    assert!(client.until("}").await.starts_with("HTTP/1.1 400 "));
 }
 
 #[tokio::test]

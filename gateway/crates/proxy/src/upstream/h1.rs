@@ -33,6 +33,8 @@ pub(crate) struct H1Exchange {
     stream: SharedStream,
     outgoing: Arc<Outgoing>,
     writer: Option<H1Writer>,
+    /// True once a final head was read: before, the parser panics when it is asked about the body.
+    is_head_read: bool,
 }
 
 impl H1Exchange {
@@ -44,6 +46,7 @@ impl H1Exchange {
             stream,
             outgoing: Arc::default(),
             writer: None,
+            is_head_read: false,
         }
     }
 
@@ -107,6 +110,9 @@ impl H1Exchange {
             // A refused body: the connection is as clean as it was.
             return Some((self.stream, IDLE_TIME));
         }
+        if !self.is_head_read {
+            return None;
+        }
         let is_whole = self.outgoing.is_whole.load(Ordering::Acquire);
         if !is_whole || self.outgoing.is_broken.load(Ordering::Acquire) || !self.parser.is_body_done() {
             return None;
@@ -116,9 +122,24 @@ impl H1Exchange {
         self.parser.reuse().await.map(|_| (self.stream, time))
     }
 
-    /// The status of the response head.
-    pub(crate) fn status(&self) -> Option<StatusCode> {
-        self.parser.resp_header().map(|head| head.status)
+    /// Reads the next response head, an interim one or the final one.
+    pub(crate) async fn read_head(&mut self) -> Result<StatusCode> {
+        self.parser.read_response().await?;
+        let status = self.parser.resp_header().map(|head| head.status);
+        let status =
+            status.ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "no response head"))?;
+        self.is_head_read = true;
+        Ok(status)
+    }
+
+    /// Reads a piece of the body; `None` at its end.
+    pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>> {
+        self.parser.read_body_bytes().await
+    }
+
+    /// True when nothing follows.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.is_head_read && self.parser.is_body_done()
     }
 }
 

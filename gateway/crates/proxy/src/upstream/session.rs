@@ -72,12 +72,12 @@ impl UpstreamSession {
             Exchange::H2(exchange) => watched(link, attempt, deadline, exchange.read_head(attempt)).await,
             Exchange::H1(exchange) => {
                 for _ in 0..MAX_INTERIM {
-                    watched(link, attempt, deadline, exchange.parser.read_response()).await?;
-                    match exchange.status() {
-                        Some(StatusCode::SWITCHING_PROTOCOLS) if !attempt.facts.is_upgrade => break,
-                        Some(status)
-                            if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS => {}
-                        Some(_) | None => return Ok(()),
+                    let status = watched(link, attempt, deadline, exchange.read_head()).await?;
+                    if status == StatusCode::SWITCHING_PROTOCOLS && !attempt.facts.is_upgrade {
+                        break;
+                    }
+                    if status == StatusCode::SWITCHING_PROTOCOLS || !status.is_informational() {
+                        return Ok(());
                     }
                 }
                 // Nobody asked for another protocol, or the interim responses never end.
@@ -99,9 +99,7 @@ impl UpstreamSession {
             let sent = link.body().bytes();
             let deadline = Instant::now() + idle;
             let piece = match exchange {
-                Exchange::H1(exchange) => {
-                    watched(link, attempt, deadline, exchange.parser.read_body_bytes()).await
-                }
+                Exchange::H1(exchange) => watched(link, attempt, deadline, exchange.read_body()).await,
                 Exchange::H2(exchange) => watched(link, attempt, deadline, exchange.read_body(attempt)).await,
             };
             match piece {
@@ -239,7 +237,7 @@ impl Session for UpstreamSession {
             exchange, attempt, ..
         } = self;
         match exchange {
-            Exchange::H1(exchange) => Ok(exchange.parser.is_body_done()),
+            Exchange::H1(exchange) => Ok(exchange.is_over()),
             Exchange::H2(exchange) => exchange.is_over(attempt),
         }
     }

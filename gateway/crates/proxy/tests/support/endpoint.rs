@@ -15,6 +15,9 @@ use super::{Leaf, Pki};
 /// What an endpoint does with a request: gets the head, gives the bytes to write; empty: hangs up.
 type Script = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
 
+/// A reply that is never sent.
+const SILENCE: &[u8] = b"silence";
+
 /// An HTTP/1.1 endpoint.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -31,6 +34,11 @@ impl Endpoint {
     /// An endpoint that says `hello` to everything.
     pub async fn hello() -> Self {
         Self::start(|_| answer("hello")).await
+    }
+
+    /// An endpoint that takes everything and says nothing.
+    pub async fn silent() -> Self {
+        Self::start(|_| SILENCE.to_vec()).await
     }
 
     pub async fn start_tls(
@@ -77,6 +85,9 @@ impl Endpoint {
         let mut pending = Vec::new();
         while let Some(request) = self.request(&mut stream, &mut pending).await {
             let reply = script(&request);
+            if reply == SILENCE {
+                std::future::pending::<()>().await;
+            }
             if reply.is_empty() || stream.write_all(&reply).await.is_err() {
                 return;
             }
