@@ -13,7 +13,7 @@ use crate::file::section::Read as _;
 use crate::file::tree::{self, Entry, Node, NodeKind};
 use crate::link;
 use crate::resolve;
-use crate::sources::{Files, MAX_CONFIG_FILE, Sources};
+use crate::sources::{Files, MAX_CONFIG, MAX_CONFIG_FILE, Sources};
 
 /// How to load.
 #[derive(Clone)]
@@ -122,6 +122,7 @@ fn read(source: &Path, files: &mut Files<'_>, problems: &mut Problems) -> Option
         vec![source.to_owned()]
     };
     let mut merged: Option<Node> = None;
+    let mut size = 0;
     for path in paths {
         let name: Arc<str> = Arc::from(path.to_string_lossy().as_ref());
         let origin = Origin {
@@ -132,6 +133,12 @@ fn read(source: &Path, files: &mut Files<'_>, problems: &mut Problems) -> Option
         let Some(text) = files.document(&name, kind, &origin, problems) else {
             continue;
         };
+        size += text.len();
+        if size > MAX_CONFIG {
+            let message = format!("the files are larger than {} MiB together", MAX_CONFIG >> 20);
+            problems.push(Problem::error("too-large", &here, message));
+            return None;
+        }
         match tree::parse(&text, &name, problems) {
             Ok(Some(node)) => merge(&mut merged, node, problems),
             Ok(None) => problems.push(Problem::error("empty-file", &origin, "the file is empty")),

@@ -1,6 +1,7 @@
 //! Every file that a configuration is read from: bounded, remembered for watching, snippets and the revision.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use crate::file::section::did_you_mean;
 
 /// A configuration file; ten thousand routes take less than half of it.
 pub(crate) const MAX_CONFIG_FILE: u64 = 4 << 20;
+/// All configuration files of a directory together.
+pub(crate) const MAX_CONFIG: usize = 16 << 20;
 /// A PEM file: a bundle of a thousand CA certificates takes less than half of it.
 pub(crate) const MAX_PEM: u64 = 4 << 20;
 /// An OpenAPI document, a key set or a Rego module.
@@ -24,7 +27,7 @@ pub(crate) const MAX_DATA: u64 = 64 << 20;
 pub(crate) const MAX_FILES: usize = 1_000;
 
 /// Every file that was read or looked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     texts: BTreeMap<Arc<str>, Arc<str>>,
     paths: Vec<PathBuf>,
@@ -40,6 +43,15 @@ impl Sources {
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         self.texts.get(name).map(AsRef::as_ref)
+    }
+}
+
+/// Names only: a configuration's text belongs into snippets, not into dumps.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("paths", &self.paths)
+            .finish_non_exhaustive()
     }
 }
 

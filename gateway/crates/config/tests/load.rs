@@ -246,3 +246,67 @@ fn garbage_is_refused_and_never_a_panic() {
     std::fs::write(folder.path().join("portcullis.yaml"), [0xff, 0xfe, 0x00]).unwrap();
     assert!(folder.load("portcullis.yaml").is_err());
 }
+
+#[test]
+fn ten_thousand_routes_are_loaded_and_one_more_is_refused() {
+    let folder = Folder::with_everything();
+    let doors = SMALLEST.split_at(SMALLEST.find("routes:").unwrap()).0;
+    let routes = |count: usize| {
+        let route = |index: usize| {
+            format!("  - {{ name: r{index}, match: {{ path: /r/{index} }}, public: true, pool: orders }}\n")
+        };
+        format!("{doors}routes:\n{}", (0..count).map(route).collect::<String>())
+    };
+
+    folder.write("portcullis.yaml", &routes(10_000));
+    assert_eq!(folder.load("portcullis.yaml").unwrap().live.routes.len(), 10_000);
+
+    folder.write("portcullis.yaml", &routes(10_001));
+    let refused = folder.load("portcullis.yaml").unwrap_err();
+    assert!(refused.problems.iter().any(|problem| problem.code == "too-large"));
+}
+
+#[test]
+fn a_configuration_file_beyond_its_bound_is_refused() {
+    let folder = Folder::with_everything();
+    folder.write(
+        "portcullis.yaml",
+        &format!("{SMALLEST}# {}\n", "x".repeat(4 << 20)),
+    );
+
+    let refused = folder.load("portcullis.yaml").unwrap_err();
+
+    assert!(
+        refused
+            .problems
+            .iter()
+            .next()
+            .unwrap()
+            .message
+            .contains("larger than 4 MiB")
+    );
+}
+
+#[test]
+fn an_identity_beside_a_workload_api_is_refused() {
+    let folder = Folder::with_everything();
+    let own = "identity: { svid: { chain: server.pem, key: server.key } }\n";
+    let api = "gateway: { workload_api: \"unix:///run/spire/agent.sock\" }\n";
+    folder.write("one.yaml", &format!("{SMALLEST}{api}"));
+    folder.write("both.yaml", &format!("{SMALLEST}{api}{own}"));
+
+    assert!(folder.load("one.yaml").unwrap().live.identity.workload_api);
+    assert!(folder.load("both.yaml").is_err());
+}
+
+#[test]
+fn names_that_differ_only_in_case_are_one_name() {
+    let folder = Folder::with_everything();
+    let fields = "    response_headers: { set: { x-a: '1', X-A: '2' } }\n    listeners: [public, public]\n";
+    folder.write("portcullis.yaml", &format!("{SMALLEST}{fields}"));
+
+    let refused = folder.load("portcullis.yaml").unwrap_err();
+
+    let codes: Vec<_> = refused.problems.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["duplicate-key", "duplicate-name"]);
+}

@@ -13,8 +13,8 @@ use serde_json::{Map, Number, Value};
 
 /// Nesting beyond this is refused; the deepest documented key stands at 8, an OpenAPI document rarely at 30.
 const MAX_DEPTH: usize = 64;
-/// Nodes beyond this, counting what aliases expand to, are refused: about fifty for each of 10,000 routes.
-const MAX_NODES: usize = 500_000;
+/// Nodes beyond this, counting what aliases expand to, are refused: about a hundred for each of 10,000 routes.
+const MAX_NODES: usize = 1_000_000;
 
 /// Where a node stands.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

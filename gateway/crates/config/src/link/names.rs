@@ -118,9 +118,9 @@ pub(super) fn check(file: &GatewayFile, problems: &mut Problems) {
             problems.push(Problem::error("bad-name", &name.origin, message));
         }
     }
-    let _ = entries(&file.regions)
-        .map(|entry| check_name("region", &entry.name, problems))
-        .count();
+    for region in entries(&file.regions) {
+        check_name("region", &region.name, problems);
+    }
     listeners(file, &mut all, problems);
     let mut seen: BTreeMap<&str, &At<String>> = BTreeMap::new();
     for route in items(&file.routes) {

@@ -8,6 +8,11 @@ use crate::file::regions::{Endpoint, Pool};
 use crate::file::section::{At, entries, items};
 
 pub(super) fn check(file: &GatewayFile, local: Option<&RegionId>, problems: &mut Problems) {
+    if let (true, Some(own)) = (has_workload_api(file), file.identity.at()) {
+        let message = "our identity comes from the Workload API, so this one would never be shown";
+        let problem = Problem::error("conflicting-keys", &own.origin, message);
+        problems.push(problem.with_hint("remove `identity`, or `gateway.workload_api`"));
+    }
     for entry in entries(&file.pools) {
         let Some(pool) = entry.value.get() else { continue };
         plaintext(pool, &entry.name, problems);

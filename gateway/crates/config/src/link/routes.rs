@@ -217,7 +217,12 @@ fn listeners(file: &GatewayFile, at: &At<Route>, problems: &mut Problems) {
         let problem = Problem::error("bad-value", &list.origin, "the route stands on no listener");
         problems.push(problem.with_hint("leave `listeners` out for every listener"));
     }
+    let mut seen = BTreeSet::new();
     for name in list.value.iter() {
+        if !seen.insert(name.value.as_str()) {
+            let message = format!("listener {:?} stands here twice", name.value);
+            problems.push(Problem::error("duplicate-name", &name.origin, message));
+        }
         let listener = entries(&file.listeners).find(|entry| entry.name.value == name.value);
         if listener
             .and_then(|entry| entry.value.get())

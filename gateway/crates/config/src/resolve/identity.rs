@@ -280,7 +280,11 @@ fn hosts(tls: &ListenerTls, resolver: &mut Resolver<'_, '_>) -> BTreeMap<String,
         let Some(host) = entry.value.get() else { continue };
         match canonical_host(&entry.name.value) {
             Ok(name) => {
-                hosts.insert(name, client_certificates(host.client_certificates.get()));
+                let rules = client_certificates(host.client_certificates.get());
+                if hosts.insert(name.clone(), rules).is_some() {
+                    let message = format!("the host {name:?} stands here twice");
+                    resolver.error("duplicate-key", &entry.name.origin, message);
+                }
             }
             Err(flaw) => resolver.problems.push(flaw.at(&entry.name.origin)),
         }

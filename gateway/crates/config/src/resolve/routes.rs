@@ -386,6 +386,10 @@ fn fields(key: &Key<Fields>, direction: Direction, resolver: &mut Resolver<'_, '
             }
         };
         refuse_framing(&name, &entry.name.origin, direction, resolver);
+        if plan.set.iter().any(|(other, _)| *other == name) {
+            let message = format!("the field `{name}` is set twice");
+            resolver.error("duplicate-key", &entry.name.origin, message);
+        }
         let Some(value) = entry.value.at() else { continue };
         if let Some(value) = field_value(value, resolver) {
             plan.set.push((name, value));
