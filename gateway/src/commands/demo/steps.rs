@@ -194,13 +194,13 @@ fn where_to() -> Vec<Step> {
                 ..get(APPOINTMENTS, ALICE, refused(503, "residency-unavailable"))
             },
         ),
-        region("Power returns", "eu-west", "start"),
-        region("everywhere", "eu-central", "start"),
+        region("Power returns to eu-west", "eu-west", "start"),
+        region("and to eu-central", "eu-central", "start"),
         step(
-            "And Alice is served at home again, as soon as the probes and a trial request say so",
+            "And Alice is served at home again, as soon as probes and a trial request say so (some seconds)",
             Call {
                 patient: true,
-                ..get(APPOINTMENTS, ALICE, served_by("eu-"))
+                ..get(APPOINTMENTS, ALICE, served_by("eu-west"))
             },
         ),
     ]
