@@ -182,10 +182,10 @@ pub(crate) fn run(commands: &[Vec<String>]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::needs::missing;
+    use crate::needs::{BUILD, missing};
 
     fn without_cmake() -> Vec<&'static Need> {
-        missing(&|program| program != "cmake", &|_| None)
+        missing(&[BUILD], &|program| program != "cmake", &|_| None)
     }
 
     #[test]
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_unknown_system_is_told_names_instead_of_commands() {
-        let step = decide(&missing(&|_| false, &|_| None), None, Privilege::Root);
+        let step = decide(&missing(&[BUILD], &|_| false, &|_| None), None, Privilege::Root);
 
         assert_eq!(step, Step::ByHand("a C compiler, cmake, make".to_owned()));
     }

@@ -20,8 +20,8 @@ pub(crate) struct Need {
     pub packages: fn(Manager) -> &'static [&'static str],
 }
 
-/// What the build needs; the tests need no more, because they bring their own servers.
-pub(crate) const NEEDS: &[Need] = &[
+/// What a build needs.
+pub(crate) const BUILD: &[Need] = &[
     Need {
         name: "a C compiler",
         why: "TLS (aws-lc), compression (zlib-ng) and the allocator (mimalloc) are written in C",
@@ -50,6 +50,19 @@ pub(crate) const NEEDS: &[Need] = &[
     },
 ];
 
+/// What the tests need besides; their servers and certificates they make themselves.
+pub(crate) const TESTS: &[Need] = &[Need {
+    name: "kill",
+    why: "the tests send the gateway signals",
+    programs: &["kill"],
+    variable: None,
+    packages: |manager| match manager {
+        Manager::Apt | Manager::Apk | Manager::Zypper => &["procps"],
+        Manager::Dnf | Manager::Pacman => &["procps-ng"],
+        Manager::Brew => &["util-linux"],
+    },
+}];
+
 /// A server or client that some tests talk to and no package manager has.
 pub(crate) struct TestTool {
     /// The program.
@@ -72,15 +85,22 @@ pub(crate) const TEST_TOOLS: &[TestTool] = &[
         program: "h2spec",
         suite: "HTTP/2 conformance",
     },
+    TestTool {
+        program: "opa",
+        suite: "building the example policy.wasm again",
+    },
 ];
 
 /// The needs that nothing on this machine meets.
 pub(crate) fn missing(
+    needs: &[&'static [Need]],
     has: &dyn Fn(&str) -> bool,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<&'static Need> {
-    NEEDS
+    needs
         .iter()
+        .copied()
+        .flatten()
         .filter(|need| {
             let named = need
                 .variable
@@ -131,7 +151,11 @@ mod tests {
 
     #[test]
     fn a_machine_with_everything_lacks_nothing() {
-        let found = missing(&|program| ["cc", "cmake", "make"].contains(&program), &|_| None);
+        let found = missing(
+            &[BUILD],
+            &|program| ["cc", "cmake", "make"].contains(&program),
+            &|_| None,
+        );
 
         assert!(found.is_empty());
     }
@@ -139,16 +163,25 @@ mod tests {
     #[test]
     fn an_empty_machine_lacks_everything() {
         assert_eq!(
-            names(&missing(&|_| false, &|_| None)),
+            names(&missing(&[BUILD], &|_| false, &|_| None)),
             ["a C compiler", "cmake", "make"]
         );
     }
 
     #[test]
+    fn the_tests_need_what_the_build_needs_and_more() {
+        let found = missing(&[BUILD, TESTS], &|program| program != "kill", &|_| None);
+
+        assert_eq!(names(&found), ["kill"]);
+    }
+
+    #[test]
     fn another_compiler_and_another_make_will_do() {
-        let found = missing(&|program| ["clang", "cmake", "ninja"].contains(&program), &|_| {
-            None
-        });
+        let found = missing(
+            &[BUILD],
+            &|program| ["clang", "cmake", "ninja"].contains(&program),
+            &|_| None,
+        );
 
         assert!(found.is_empty());
     }
@@ -157,9 +190,13 @@ mod tests {
     fn a_variable_that_names_the_program_is_believed_and_an_empty_one_is_not() {
         let has = |program: &str| ["cmake", "make"].contains(&program);
 
-        assert!(missing(&has, &|name| (name == "CC").then(|| "zig cc".to_owned())).is_empty());
+        assert!(
+            missing(&[BUILD], &has, &|name| (name == "CC")
+                .then(|| "zig cc".to_owned()))
+            .is_empty()
+        );
         assert_eq!(
-            names(&missing(&has, &|name| (name == "CC").then(String::new))),
+            names(&missing(&[BUILD], &has, &|name| (name == "CC").then(String::new))),
             ["a C compiler"]
         );
     }

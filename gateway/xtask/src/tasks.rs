@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::install::{self, Manager, Step};
-use crate::needs::{self, Need};
+use crate::needs::{BUILD, Need, TEST_TOOLS, TESTS, is_program, missing, on_path, test_tool_folders};
 
 /// Runs the gateway's demo in the release profile.
 pub(crate) fn demo(root: &Path, args: &[String]) -> ExitCode {
-    if let Err(code) = set_up() {
+    if let Err(code) = set_up(&[BUILD]) {
         return code;
     }
     println!("xtask: building the gateway (release; some minutes the first time), then running its demo");
@@ -22,15 +22,15 @@ pub(crate) fn demo(root: &Path, args: &[String]) -> ExitCode {
 
 /// Runs every test of the workspace.
 pub(crate) fn test(root: &Path, args: &[String]) -> ExitCode {
-    if let Err(code) = set_up() {
+    if let Err(code) = set_up(&[BUILD, TESTS]) {
         return code;
     }
-    let folders = needs::test_tool_folders(root);
-    for tool in needs::TEST_TOOLS {
+    let folders = test_tool_folders(root);
+    for tool in TEST_TOOLS {
         match folders
             .iter()
             .map(|folder| folder.join(tool.program))
-            .find(|file| needs::is_program(file))
+            .find(|file| is_program(file))
         {
             Some(file) => println!("xtask: {} is {}", tool.program, file.display()),
             None => println!(
@@ -48,7 +48,7 @@ pub(crate) fn test(root: &Path, args: &[String]) -> ExitCode {
 
 /// Writes, or with `--check` compares, the configuration file's JSON Schema.
 pub(crate) fn schema(root: &Path, args: &[String]) -> ExitCode {
-    if let Err(code) = set_up() {
+    if let Err(code) = set_up(&[BUILD]) {
         return code;
     }
     let file = root.join("schemas/portcullis.schema.json");
@@ -81,18 +81,18 @@ pub(crate) fn schema(root: &Path, args: &[String]) -> ExitCode {
 }
 
 /// Brings what the build needs onto the machine, or says how.
-fn set_up() -> Result<(), ExitCode> {
-    let look = || needs::missing(&needs::on_path, &|name| env::var(name).ok());
-    let missing = look();
-    for need in &missing {
+fn set_up(needs: &[&'static [Need]]) -> Result<(), ExitCode> {
+    let look = || missing(needs, &on_path, &|name| env::var(name).ok());
+    let absent = look();
+    for need in &absent {
         println!("xtask: {} is missing ({})", need.name, need.why);
     }
-    let manager = Manager::detect(&needs::on_path);
+    let manager = Manager::detect(&on_path);
     let is_forbidden = env::var("PORTCULLIS_NO_INSTALL").is_ok_and(|value| !value.is_empty() && value != "0");
     let commands = match install::decide(
-        &missing,
+        &absent,
         manager,
-        install::privilege(manager, is_forbidden, &needs::on_path),
+        install::privilege(manager, is_forbidden, &on_path),
     ) {
         Step::Nothing => return Ok(()),
         Step::Paste(line) => {
