@@ -25,14 +25,14 @@ pub(super) enum GlobFault {
     TooDeep,
     #[error("a character class is malformed")]
     Class,
-    #[error("a brace is not closed")]
-    Unclosed,
 }
 
 /// A compiled pattern.
 #[derive(Clone, Debug)]
 pub(super) struct Glob {
     states: Vec<State>,
+    /// For `start**end`, the two texts. As in OPA they may overlap: `/a/**/b` matches `/a/b`.
+    ends: Option<(Box<str>, Box<str>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -84,12 +84,16 @@ impl Glob {
         compiler.sequence(0)?;
         compiler.states.push(State::End);
         Ok(Self {
+            ends: plain_ends(&compiler.states),
             states: compiler.states,
         })
     }
 
     /// True when the whole text matches.
     pub(super) fn matches(&self, text: &str) -> bool {
+        if let Some((start, end)) = &self.ends {
+            return text.starts_with(&**start) && text.ends_with(&**end);
+        }
         let mut active = Active::new(self.states.len());
         let mut next = Active::new(self.states.len());
         self.enter(0, &mut active);
@@ -129,6 +133,40 @@ impl Glob {
             }
         }
     }
+}
+
+/// The texts around the only wildcard of a pattern, when that wildcard is any run at all.
+fn plain_ends(states: &[State]) -> Option<(Box<str>, Box<str>)> {
+    let position = states
+        .iter()
+        .position(|state| !matches!(state, State::One(Class::Is(_))))?;
+    let (start, rest) = states.split_at_checked(position)?;
+    let (State::Run(class), end) = rest.split_first()? else {
+        return None;
+    };
+    let crosses_all = match class {
+        Class::Any => true,
+        Class::NoDelimiter(delimiters) => delimiters.is_empty(),
+        Class::Is(_) | Class::List { .. } | Class::Range { .. } => false,
+    };
+    let (State::End, end) = end.split_last()? else {
+        return None;
+    };
+    if !crosses_all || start.is_empty() || end.is_empty() {
+        return None;
+    }
+    Some((plain_text(start)?, plain_text(end)?))
+}
+
+fn plain_text(states: &[State]) -> Option<Box<str>> {
+    states
+        .iter()
+        .map(|state| match state {
+            State::One(Class::Is(c)) => Some(*c),
+            State::One(_) | State::Run(_) | State::Fork(_) | State::Jump(_) | State::End => None,
+        })
+        .collect::<Option<String>>()
+        .map(String::into_boxed_str)
 }
 
 /// The states the automaton is in.
@@ -194,11 +232,7 @@ impl Compiler<'_> {
             };
             self.states.push(state);
         }
-        if depth > 0 {
-            Err(GlobFault::Unclosed)
-        } else {
-            Ok(())
-        }
+        Ok(())
     }
 
     /// `{a,b,c}`: a fork before every alternative but the last, a jump to the end after it.
@@ -211,7 +245,8 @@ impl Compiler<'_> {
             let fork = self.states.len();
             self.states.push(State::Fork(fork));
             self.sequence(depth)?;
-            let is_last = self.rest.next() == Some('}');
+            // As in OPA, the end of the pattern closes what is still open.
+            let is_last = self.rest.next() != Some(',');
             if is_last {
                 let after_fork = fork.saturating_add(1);
                 self.set(fork, State::Jump(after_fork));

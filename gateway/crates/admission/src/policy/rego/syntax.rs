@@ -158,6 +158,15 @@ fn fixed_path(expression: &Value) -> Option<FixedPath<'_>> {
     }
 }
 
+/// Where a reference begins.
+fn start_of(reference: &Value) -> Option<Place> {
+    let inner = reference.as_object()?.values().next()?;
+    match inner.get("refr") {
+        Some(base) => start_of(base),
+        None => place_of(inner),
+    }
+}
+
 fn place_of(node: &Value) -> Option<Place> {
     place_at(node.get("span")?)
 }
@@ -304,7 +313,10 @@ impl Visitor<'_> {
 
     fn visit_call(&mut self, call: &Value) {
         let parameters = call.get("params");
-        if let (Some(name), Some(place)) = (call.get("fcn").and_then(fixed_path), place_of(call)) {
+        if let Some((name, place)) = call
+            .get("fcn")
+            .and_then(|name| Some((fixed_path(name)?, start_of(name)?)))
+        {
             let arguments = parameters.and_then(Value::as_array).map_or(0, Vec::len);
             self.rule.calls.push(Call {
                 name: name.path,
