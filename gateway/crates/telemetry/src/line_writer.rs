@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -204,10 +204,7 @@ fn write_lines(queue: &Receiver<Vec<u8>>, mut sink: Sink, lost: &IntCounter) {
             if sink.write(&line).is_err() {
                 lost.inc();
             }
-            next = match queue.try_recv() {
-                Ok(line) => Some(line),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            next = queue.try_recv().ok();
         }
         let _ = sink.flush();
     }

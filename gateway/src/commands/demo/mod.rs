@@ -147,8 +147,8 @@ fn start_gateway(folder: &Path) -> Result<App, DemoFault> {
 
 fn gateway_port(app: &App) -> u16 {
     app.addresses()
-        .iter()
-        .flat_map(|(_, addresses)| addresses)
+        .values()
+        .flatten()
         .map(std::net::SocketAddr::port)
         .next()
         .unwrap_or(0)

@@ -65,7 +65,8 @@ const CAROL: Caller = Caller::Token("carol");
 
 /// The whole tour, in order.
 pub(super) fn steps() -> Vec<Step> {
-    let mut steps = who_and_what();
+    let mut steps = who();
+    steps.extend(what());
     steps.extend(how_much());
     steps.extend(where_to());
     steps.push(Step {
@@ -75,7 +76,7 @@ pub(super) fn steps() -> Vec<Step> {
     steps
 }
 
-fn who_and_what() -> Vec<Step> {
+fn who() -> Vec<Step> {
     vec![
         step(
             "Alice has a token: served by the nearest region, over mTLS with a verified SPIFFE ID",
@@ -100,6 +101,11 @@ fn who_and_what() -> Vec<Step> {
                 ..get("/api/v1/resources", Caller::Partner, served_by("eu-west"))
             },
         ),
+    ]
+}
+
+fn what() -> Vec<Step> {
+    vec![
         step(
             "Bob may look, not write: the policy says why",
             Call {
