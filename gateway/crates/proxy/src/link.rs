@@ -188,18 +188,10 @@ impl RequestLink {
 
     /// Waits until the request has to end by itself: aborted by a callback, or its body is too slow.
     pub(crate) async fn ended(&self) {
-        loop {
-            tokio::select! {
-                () = self.aborted.notified() => {
-                    // The permit is kept for whoever waits next: the end stays the end.
-                    self.aborted.notify_one();
-                    return;
-                }
-                () = self.body.overdue() => {
-                    self.refuse(Rejection::new(Reason::BodyTimeout));
-                    return;
-                }
-            }
+        tokio::select! {
+            // The permit is kept for whoever waits next: the end stays the end.
+            () = self.aborted.notified() => self.aborted.notify_one(),
+            () = self.body.overdue() => self.refuse(Rejection::new(Reason::BodyTimeout)),
         }
     }
 }

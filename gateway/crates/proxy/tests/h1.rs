@@ -1,5 +1,13 @@
 //! The HTTP/1.1 door over real sockets.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop where it stands"
+)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,13 @@
 //! TLS and HTTP/2 over real sockets.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop where it stands"
+)]
+
 mod support;
 
 use std::sync::atomic::Ordering;

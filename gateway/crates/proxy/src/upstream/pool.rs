@@ -100,8 +100,10 @@ impl H2Connection {
     }
 
     fn is_kept(&self, now: Instant) -> bool {
-        let is_idle = self.streams.load(Ordering::Acquire) == 0;
-        !self.is_closed.load(Ordering::Acquire) && !(is_idle && *lock(&self.idle_since) + IDLE_TIME < now)
+        if self.is_closed.load(Ordering::Acquire) {
+            return false;
+        }
+        self.streams.load(Ordering::Acquire) > 0 || *lock(&self.idle_since) + IDLE_TIME >= now
     }
 }
 
