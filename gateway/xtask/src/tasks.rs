@@ -34,8 +34,7 @@ pub(crate) fn test(root: &Path, args: &[String]) -> ExitCode {
         {
             Some(file) => println!("xtask: {} is {}", tool.program, file.display()),
             None => println!(
-                "xtask: {} was not found, so the suite \"{}\" will be SKIPPED (put it on PATH, or name its folder \
-                 in PORTCULLIS_TEST_TOOLS)",
+                "xtask: {} was not found, so the suite \"{}\" will be SKIPPED (put it on PATH)",
                 tool.program, tool.suite
             ),
         }
