@@ -300,10 +300,12 @@ impl Compiler<'_> {
     }
 }
 
+type ByPattern = HashMap<Arc<str>, Arc<Glob>>;
+
 /// Compiled patterns by delimiters and pattern; patterns may come from a request, so it is bounded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct GlobCache {
-    by_delimiters: Vec<(Box<[char]>, HashMap<Arc<str>, Arc<Glob>>)>,
+    by_delimiters: Vec<(Box<[char]>, ByPattern)>,
     size: usize,
 }
 
