@@ -509,3 +509,62 @@ async fn a_drain_finishes_what_is_under_way_and_returns_when_it_is_done() {
     assert_eq!(proxy.connections(), 0);
     assert!(tokio::net::TcpStream::connect(house.address).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_requests_pass_without_a_failure() {
+    let endpoint = Endpoint::hello().await;
+    let house = std::sync::Arc::new(House::open(with_contract(plan(
+        route("orders"),
+        &[endpoint.address],
+    ))));
+    let request = post(r#"{"item":"tea"}"#);
+
+    let clients: Vec<_> = (0..16)
+        .map(|_| {
+            let (house, request) = (std::sync::Arc::clone(&house), request.clone());
+            tokio::spawn(async move {
+                let mut client = house.connect().await;
+                for _ in 0..150 {
+                    client.send(request.as_bytes()).await;
+                    let answer = client.until("hello").await;
+                    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+
+    let records = house.records(16 * 150).await;
+    assert!(
+        records
+            .iter()
+            .all(|record| record.ending == Ending::Complete && record.attempts.len() == 1)
+    );
+    assert!(endpoint.connections() <= 32, "{}", endpoint.connections());
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_its_endpoint_closed_is_not_used_again() {
+    // Says keep-alive and hangs up after every answer.
+    let endpoint = Endpoint::start(|_| {
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx: connection: close\r\n\r\nhello".to_vec()
+    })
+    .await;
+    let house = House::open(plan(route("orders"), &[endpoint.address]));
+    let mut client = house.connect().await;
+
+    for round in 1..=20 {
+        client
+            .send(b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+            .await;
+        let answer = client.until("hello").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        // The endpoint's goodbye is on its way: wait for it, as any client with a round trip does.
+        tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>())
+            .await
+            .unwrap_err();
+        assert_eq!(endpoint.connections(), round);
+    }
+}

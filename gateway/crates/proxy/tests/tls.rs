@@ -281,3 +281,72 @@ async fn a_probe_passes_on_2xx_alone() {
         "{fault}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_http2_requests_share_connections_without_a_failure() {
+    let pki = Pki::new();
+    let (address, requests) = h2_echo().await;
+    let mut plan = with_contract(with_tls(
+        plan(route("orders"), &[address]),
+        &pki.leaf("api.example.com"),
+    ));
+    plan.routing.pools[0].protocol = Protocol::H2;
+    let house = House::open(plan);
+    let sender = h2(&house, &pki).await;
+
+    let streams: Vec<_> = (0..32)
+        .map(|_| {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                for _ in 0..60 {
+                    let mut sender = sender.clone().ready().await.unwrap();
+                    let (reply, mut body) = sender.send_request(request("POST", "/orders"), false).unwrap();
+                    body.send_data(Bytes::from_static(br#"{"item":"tea"}"#), true)
+                        .unwrap();
+                    let response = reply.await.unwrap();
+                    assert_eq!(response.status(), StatusCode::OK);
+                    let (echo, trailers) = whole(response.into_body()).await;
+                    assert_eq!(echo, br#"{"item":"tea"}"#);
+                    assert!(trailers.is_some());
+                }
+            })
+        })
+        .collect();
+    for stream in streams {
+        stream.await.unwrap();
+    }
+
+    assert_eq!(requests.load(Ordering::SeqCst), 32 * 60);
+    assert!(
+        house
+            .records(32 * 60)
+            .await
+            .iter()
+            .all(|record| record.attempts.len() == 1)
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_used_its_share_is_told_to_go_and_loses_nothing() {
+    let pki = Pki::new();
+    let (address, _) = h2_echo().await;
+    let mut plan = with_tls(plan(route("orders"), &[address]), &pki.leaf("api.example.com"));
+    plan.routing.pools[0].protocol = Protocol::H2;
+    plan.listeners[0].limits.requests_per_connection = 3;
+    let house = House::open(plan);
+    let stream = tls(&house, &pki, "api.example.com", &[b"h2"]).await.unwrap();
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let ended = tokio::spawn(connection);
+
+    for _ in 0..3 {
+        sender = sender.ready().await.unwrap();
+        let (reply, _) = sender.send_request(request("GET", "/echo"), true).unwrap();
+        assert_eq!(reply.await.unwrap().status(), StatusCode::OK);
+    }
+
+    let end = tokio::time::timeout(Duration::from_secs(10), ended)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(end.is_ok(), "{end:?}");
+}
