@@ -28,6 +28,7 @@ pub(crate) fn check(root: &Path, house: &House) -> Vec<Finding> {
             let edges = edges(&metadata, root);
             let mut findings: Vec<_> = edges.iter().filter_map(|edge| judge(edge, house)).collect();
             findings.extend(unknown_packages(&metadata, root, house));
+            findings.extend(empty_wrappers(&edges, house));
             findings
         }
         Err(error) => vec![Finding::refused("Cargo.toml", 0, error)],
@@ -127,6 +128,28 @@ fn unknown_packages(metadata: &Value, root: &Path, house: &House) -> Vec<Finding
         .collect()
 }
 
+/// A room that no longer names a crate is no longer its wrapper.
+fn empty_wrappers(edges: &[Edge], house: &House) -> Vec<Finding> {
+    let is_named = |name: &str, room: &str| {
+        edges
+            .iter()
+            .any(|edge| edge.on == name && !edge.is_for_tests && room_of(&edge.from) == Some(room))
+    };
+    house
+        .wrappers
+        .iter()
+        .flat_map(|(name, rooms)| rooms.iter().map(move |room| (name, room)))
+        .filter(|(name, room)| !is_named(name, room))
+        .map(|(name, room)| {
+            Finding::refused(
+                house::FILE,
+                0,
+                format!("`{room}` does not name `{name}` any more: correct \"Sole wrappers\""),
+            )
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -186,6 +209,26 @@ mod tests {
         );
         assert!(findings_of(&package("portcullis-proxy", &[("clap", "dev")])).is_empty());
         assert!(findings_of(&package("portcullis", &[("clap", "")])).is_empty());
+    }
+
+    #[test]
+    fn a_wrapper_that_wraps_nothing_is_refused() {
+        let house = house::parse(house::SAMPLE, &mut Vec::new());
+        let edge = |on: &str, is_for_tests| Edge {
+            manifest: String::new(),
+            from: "portcullis".to_owned(),
+            on: on.to_owned(),
+            is_for_tests,
+        };
+
+        assert_eq!(
+            empty_wrappers(&[edge("clap", false), edge("clap_complete", false)], &house),
+            []
+        );
+        assert_eq!(
+            empty_wrappers(&[edge("clap", false), edge("clap_complete", true)], &house).len(),
+            1
+        );
     }
 
     #[test]
