@@ -1,10 +1,12 @@
 //! A connection to an endpoint, and the two hands of an HTTP/1.1 exchange on it.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -19,6 +21,15 @@ pub(crate) enum UpstreamStream {
     Plain(TcpStream),
     /// TLS, verified.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl UpstreamStream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
 }
 
 impl AsyncRead for UpstreamStream {
@@ -69,12 +80,19 @@ impl SharedStream {
 
     /// True when an idle connection is still open and silent: an endpoint that talks out of turn is not reused.
     pub(crate) fn is_quiet(&self) -> bool {
+        let mut stream = lock(&self.0);
+        // The runtime may not have heard of the endpoint's goodbye yet; the kernel has.
+        let mut byte = [MaybeUninit::uninit(); 1];
+        let is_silent = SockRef::from(stream.socket())
+            .peek(&mut byte)
+            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         let mut byte = [0_u8; 1];
         let mut window = ReadBuf::new(&mut byte);
         let mut context = Context::from_waker(Waker::noop());
-        Pin::new(&mut *lock(&self.0))
-            .poll_read(&mut context, &mut window)
-            .is_pending()
+        is_silent
+            && Pin::new(&mut *stream)
+                .poll_read(&mut context, &mut window)
+                .is_pending()
     }
 
     /// Writes and flushes.

@@ -24,6 +24,7 @@ pub struct Endpoint {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<u8>>>,
     connections: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
@@ -50,6 +51,7 @@ impl Endpoint {
             address: listener.local_addr().unwrap(),
             seen: Arc::default(),
             connections: Arc::default(),
+            closed: Arc::default(),
         };
         let this = endpoint.clone();
         let script: Script = Arc::new(script);
@@ -59,7 +61,10 @@ impl Endpoint {
                 let (this, script, tls) = (this.clone(), Arc::clone(&script), tls.clone());
                 tokio::spawn(async move {
                     match tls {
-                        None => this.converse(stream, &script).await,
+                        None => {
+                            this.converse(stream, &script).await;
+                            this.closed.fetch_add(1, Ordering::SeqCst);
+                        }
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
                                 this.converse(stream, &script).await;
@@ -79,6 +84,11 @@ impl Endpoint {
 
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connections that the endpoint is done with.
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::SeqCst)
     }
 
     async fn converse(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, script: &Script) {
