@@ -2,6 +2,18 @@
 //!
 //! Run: `cargo bench --bench guards`. The configuration is the sample API's, loaded through the operator's door.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a bench may stop at the first surprise, and has no outside"
+)]
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;

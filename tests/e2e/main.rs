@@ -1,6 +1,16 @@
 //! The end-to-end tests: the real binary, real sockets, real TLS. One binary, so that Pingora is linked once.
 
-#![allow(unreachable_pub, missing_docs, reason = "a test binary has no outside")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may stop at the first surprise, and has no outside"
+)]
 
 mod support;
 mod requests;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_model::{ContractId, LimitId, Mode, PolicyId, Reason};
+use portcullis_model::{ContractId, LimitId, Mode, Reason};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// Verdicts of contracts, by contract, mode and result (`allowed` or a reason's code).
@@ -102,9 +102,9 @@ impl Metrics {
     }
 
     /// Counts a policy's decision and how long it took.
-    pub fn count_policy(&self, policy: &PolicyId, mode: Mode, verdict: Result<(), Reason>, seconds: f64) {
+    pub fn count_policy(&self, policy: &str, mode: Mode, verdict: Result<(), Reason>, seconds: f64) {
         self.policy_seconds
-            .with_label_values(&[policy.as_str(), mode.as_str(), result_label(verdict)])
+            .with_label_values(&[policy, mode.as_str(), result_label(verdict)])
             .observe(seconds);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use portcullis_admission::contract::{BodyGate, Operation};
-use portcullis_model::{Origin, Reason, Rejection};
+use portcullis_model::{Mode, Origin, Reason, Rejection};
 
 use crate::boards::HeldShare;
 
@@ -54,6 +54,15 @@ impl BodyState {
         match self {
             Self::Stream { .. } => BodyPlan::Stream,
             Self::Held(_) | Self::Released(_) => BodyPlan::Cork,
+        }
+    }
+
+    /// Whether a held body's verdict counts; `None` when nothing is held.
+    pub(crate) const fn judged_in(&self) -> Option<Mode> {
+        match self {
+            Self::Held(held) if held.is_observed => Some(Mode::Observe),
+            Self::Held(_) => Some(Mode::Enforce),
+            Self::Stream { .. } | Self::Released(_) => None,
         }
     }
 

@@ -1,9 +1,10 @@
 //! What every stage gets beside the previous stage's output.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use portcullis_admission::Observed;
-use portcullis_model::{Origin, Stage};
+use portcullis_admission::policy::RuleTrace;
+use portcullis_model::{ContractId, Mode, Origin, Reason, Stage};
 use serde::Serialize;
 
 use crate::boards::Boards;
@@ -79,6 +80,33 @@ impl Context<'_> {
                 detail: detail(),
                 decided_by: decided_by.cloned(),
             });
+        }
+    }
+
+    /// Counts a contract's verdict.
+    pub(crate) fn count_contract(&self, contract: &ContractId, mode: Mode, verdict: Result<(), Reason>) {
+        if let Some(metrics) = self.boards.limits.metrics()
+            && !self.is_offline
+        {
+            metrics.count_contract(contract, mode, verdict);
+        }
+    }
+
+    /// Counts the decisions of policies; built-in rules cost nothing worth counting.
+    pub(crate) fn count_policies(&self, trace: &[RuleTrace]) {
+        let Some(metrics) = self.boards.limits.metrics().filter(|_| !self.is_offline) else {
+            return;
+        };
+        for rule in trace {
+            if let Some(policy) = rule.name.strip_prefix("policy:") {
+                let verdict = rule.reason.map_or(Ok(()), Err);
+                metrics.count_policy(
+                    policy,
+                    rule.mode,
+                    verdict,
+                    Duration::from_micros(rule.micros).as_secs_f64(),
+                );
+            }
         }
     }
 

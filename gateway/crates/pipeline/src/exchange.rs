@@ -4,17 +4,17 @@
 //! the body through `stream_push` or `gate_push`/`gate_finish` → `observe` at the response head, or
 //! `attempt_failed` → `finish`. An exchange that is dropped before `finish` still leaves its record.
 
+mod body;
+mod forward;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use portcullis_model::{Origin, Reason, Rejection, Stage};
-use portcullis_routing::attempt::Failure;
+use http::StatusCode;
+use portcullis_model::{Origin, Reason, Rejection};
 
 use crate::admitted::Admitted;
 use crate::answer::{self, LocalAnswer};
-use crate::body::BodyPlan;
 use crate::connection::{ConnectionFacts, RawHead};
 use crate::context::{Context, Now, StageReport};
 use crate::gateway::Gateway;
@@ -22,9 +22,7 @@ use crate::plan::{ConnectionLimits, RouteTimeouts};
 use crate::record::{DecisionRecord, Ending};
 use crate::snapshot::{RouteBundle, Snapshot};
 use crate::stages;
-use crate::stages::prepare_upstream::UpstreamHead;
 use crate::stages::retry::Attempts;
-use crate::stages::select_endpoint::Target;
 use crate::stages::validate_head::Checked;
 use crate::trace::TraceContext;
 
@@ -183,160 +181,6 @@ impl Exchange {
             }
             Err(rejection) => Err(self.refuse(rejection)),
         }
-    }
-
-    /// What the door has to do with the body of a forwarded request.
-    #[must_use]
-    pub fn body_plan(&self) -> BodyPlan {
-        self.admitted()
-            .map_or(BodyPlan::Stream, |admitted| admitted.body.plan())
-    }
-
-    /// Counts a piece of a streamed body.
-    ///
-    /// # Errors
-    /// Returns the rejection when the route's limit is passed.
-    pub fn stream_push(&mut self, len: usize) -> Result<(), Rejection> {
-        let outcome = self
-            .admitted_mut()
-            .map_or(Ok(()), |admitted| admitted.body.stream(len));
-        outcome.map_err(|rejection| self.refuse(rejection))
-    }
-
-    /// Takes a piece of a held body.
-    ///
-    /// # Errors
-    /// Returns the rejection as soon as it is certain.
-    pub fn gate_push(&mut self, piece: &[u8]) -> Result<(), Rejection> {
-        let outcome = self
-            .admitted_mut()
-            .map_or(Ok(()), |admitted| admitted.body.push(piece));
-        outcome.map_err(|rejection| self.refuse(rejection))
-    }
-
-    /// Judges the held body and gives it out, the same bytes at every attempt.
-    ///
-    /// # Errors
-    /// Returns the rejection; nothing of the request may leave then.
-    pub fn gate_finish(&mut self) -> Result<Bytes, Rejection> {
-        let Some(admitted) = self.admitted_mut() else {
-            return Ok(Bytes::new());
-        };
-        let contract = admitted
-            .route
-            .contract
-            .as_ref()
-            .map(|one| (one.id.to_string(), one.origin.clone()));
-        match admitted.body.finish() {
-            Ok((bytes, observed)) => {
-                if let (Some(rejection), Some((name, origin))) = (observed, contract) {
-                    let observed = stages::validate_body::observed(&name, &origin, &rejection);
-                    self.context().observe(Stage::ValidateBody, vec![observed]);
-                }
-                Ok(bytes)
-            }
-            Err(rejection) => Err(self.refuse(rejection)),
-        }
-    }
-
-    /// `select_endpoint`: the endpoint of the next attempt.
-    ///
-    /// # Errors
-    /// Returns the rejection when no allowed endpoint can serve.
-    pub fn select_endpoint(&mut self) -> Result<Target, Rejection> {
-        let now = self.gateway.now();
-        let outcome = match &mut self.progress {
-            Progress::Admitted(admitted) => {
-                admitted.restart_body();
-                let draw = stages::select_endpoint::Draw {
-                    roll: self.roll,
-                    now: now.mono,
-                    assume_healthy: self.is_offline,
-                };
-                stages::select_endpoint::select_endpoint(admitted, &mut self.attempts, draw)
-            }
-            Progress::Started | Progress::AwaitingBody(_) | Progress::Answered => {
-                Err(Rejection::new(Reason::Internal).with_private("select_endpoint before authorize"))
-            }
-        };
-        match outcome {
-            Ok(target) => {
-                let text = target.describe();
-                let origin = target.origin.clone();
-                self.context().note(Stage::SelectEndpoint, Some(&origin), || text);
-                Ok(target)
-            }
-            Err(rejection) => Err(self.refuse(rejection)),
-        }
-    }
-
-    /// `prepare_upstream`: the head that leaves, built from parsed parts.
-    ///
-    /// # Errors
-    /// Returns `internal` when called for a request that was not admitted.
-    pub fn prepare_upstream(&self, target: &Target) -> Result<UpstreamHead, Rejection> {
-        let admitted = self.admitted().ok_or_else(|| Rejection::new(Reason::Internal))?;
-        stages::prepare_upstream::prepare_upstream(
-            admitted,
-            target,
-            self.connection.peer.ip(),
-            &self.record.request_id,
-            &self.trace,
-        )
-    }
-
-    /// `retry`: an attempt ended without an answer. `Ok`: call `select_endpoint` again.
-    ///
-    /// # Errors
-    /// Returns the rejection to answer with when there is no further attempt.
-    pub fn attempt_failed(&mut self, failure: &Failure, is_replayable: bool) -> Result<(), Rejection> {
-        let now = self.gateway.now().mono;
-        let Progress::Admitted(admitted) = &self.progress else {
-            return Err(self.refuse(Rejection::new(Reason::Internal)));
-        };
-        let outcome = self.attempts.failed(
-            admitted,
-            &self.gateway.boards().routing,
-            failure,
-            is_replayable,
-            now,
-        );
-        self.record.attempts = self.attempts.records();
-        outcome.map_err(|reason| self.refuse(Rejection::new(reason)))
-    }
-
-    /// `observe`: an endpoint's response head arrived; its fields are made ours.
-    pub fn observe(
-        &mut self,
-        status: StatusCode,
-        headers: &mut HeaderMap,
-        is_replayable: bool,
-    ) -> Observation {
-        let now = self.gateway.now().mono;
-        let Progress::Admitted(admitted) = &self.progress else {
-            return Observation::Pass;
-        };
-        let again = self.attempts.answered(
-            admitted,
-            &self.gateway.boards().routing,
-            (status, headers),
-            is_replayable,
-            now,
-        );
-        self.record.attempts = self.attempts.records();
-        if again {
-            return Observation::Again;
-        }
-        self.record.first_byte = Some(now.saturating_duration_since(self.begun.mono));
-        stages::observe::observe(admitted, &self.record.request_id, headers);
-        Observation::Pass
-    }
-
-    /// The endpoint's answer broke off after its head: evidence, and no further attempt.
-    pub fn answer_broke(&mut self) {
-        let now = self.gateway.now().mono;
-        self.attempts.broke(now);
-        self.record.attempts = self.attempts.records();
     }
 
     /// Notes a rejection decided elsewhere (a fault of the door, a deadline) and gives the answer to write.

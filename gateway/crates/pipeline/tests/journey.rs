@@ -1,5 +1,17 @@
 //! Behaviour across rooms, without a socket.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may stop at the first surprise, and has no outside"
+)]
+
 mod support;
 
 use bytes::Bytes;

@@ -76,7 +76,9 @@ impl LimitTable {
         &self.hash
     }
 
-    pub(super) const fn metrics(&self) -> Option<&Arc<Metrics>> {
+    /// What the room counts, when the app wants it counted.
+    #[must_use]
+    pub const fn metrics(&self) -> Option<&Arc<Metrics>> {
         self.metrics.as_ref()
     }
 

@@ -88,6 +88,7 @@ fn ask(
             )
         });
     }
+    context.count_policies(&outcome.trace);
     context.observe(Stage::Authorize, outcome.observed);
     outcome.verdict.map_err(|rejection| match outcome.decided_by {
         Some(origin) => rejection.decided_by(&origin),

@@ -1,6 +1,5 @@
 //! `limit`: how much this principal or tenant may ask; what an earlier point charged stays paid.
 
-use http::HeaderValue;
 use portcullis_admission::limit::{self, Charge, LimitFacts, RateLimitFields};
 use portcullis_model::{Reason, Rejection, Stage};
 
@@ -49,23 +48,9 @@ pub(crate) fn limit(
     outcome.verdict?;
     let count = routed.route.limits.len();
     context.note(Stage::Limit, None, || format!("within {count} limits"));
-    let fields = merge(early_fields, outcome.fields);
+    let fields = RateLimitFields::merge(early_fields, outcome.fields);
     Ok(Limited {
         authenticated,
         fields,
     })
-}
-
-/// The fields of both points as one list each.
-fn merge(early: Option<RateLimitFields>, late: Option<RateLimitFields>) -> Option<RateLimitFields> {
-    let (early, late) = match (early, late) {
-        (Some(early), Some(late)) => (early, late),
-        (one, other) => return one.or(other),
-    };
-    let join = |one: &HeaderValue, other: &HeaderValue| {
-        HeaderValue::from_bytes(&[one.as_bytes(), b", ", other.as_bytes()].concat()).ok()
-    };
-    let policy = join(&early.policy, &late.policy)?;
-    let limit = join(&early.limit, &late.limit)?;
-    Some(RateLimitFields { policy, limit })
 }

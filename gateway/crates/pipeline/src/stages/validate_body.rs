@@ -36,6 +36,8 @@ pub(crate) fn validate_body(
         return Ok((checked, JudgedBody { bytes, json }));
     };
     let verdict = gate.push(body).and_then(|()| gate.finish());
+    let counted = verdict.as_ref().map(drop).map_err(|rejection| rejection.reason);
+    context.count_contract(&contract.id, mode, counted);
     match verdict {
         Ok(held) => {
             context.note(Stage::ValidateBody, Some(&contract.origin), || {

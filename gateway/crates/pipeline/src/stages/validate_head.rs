@@ -71,6 +71,11 @@ pub(crate) fn validate_head(context: &mut Context<'_>, limited: Limited) -> Resu
         });
     }
     let verdict = check(contract, &limited);
+    context.count_contract(
+        &contract.id,
+        mode,
+        verdict.as_ref().map(drop).map_err(|rejection| rejection.reason),
+    );
     match verdict {
         Ok(found) => {
             let operation = found.map(|(operation, need)| {
@@ -78,7 +83,7 @@ pub(crate) fn validate_head(context: &mut Context<'_>, limited: Limited) -> Resu
                 CheckedOperation {
                     operation,
                     mode,
-                    judges_body: need == BodyNeed::Gate,
+                    judges_body: need.judges_body(),
                 }
             });
             context.note(Stage::ValidateHead, Some(&contract.origin), || match &operation {

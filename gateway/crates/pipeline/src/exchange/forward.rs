@@ -1,0 +1,112 @@
+//! The way of an admitted request to an endpoint and back: one attempt after another, one piece of evidence each.
+
+use http::{HeaderMap, StatusCode};
+use portcullis_model::{Reason, Rejection, Stage};
+use portcullis_routing::attempt::Failure;
+
+use super::{Exchange, Observation, Progress};
+use crate::stages;
+use crate::stages::prepare_upstream::UpstreamHead;
+use crate::stages::select_endpoint::Target;
+
+impl Exchange {
+    /// `select_endpoint`: the endpoint of the next attempt.
+    ///
+    /// # Errors
+    /// Returns the rejection when no allowed endpoint can serve.
+    pub fn select_endpoint(&mut self) -> Result<Target, Rejection> {
+        let now = self.gateway.now();
+        let outcome = match &mut self.progress {
+            Progress::Admitted(admitted) => {
+                admitted.restart_body();
+                let draw = stages::select_endpoint::Draw {
+                    roll: self.roll,
+                    now: now.mono,
+                    assume_healthy: self.is_offline,
+                };
+                stages::select_endpoint::select_endpoint(admitted, &mut self.attempts, draw)
+            }
+            Progress::Started | Progress::AwaitingBody(_) | Progress::Answered => {
+                Err(Rejection::new(Reason::Internal).with_private("select_endpoint before authorize"))
+            }
+        };
+        match outcome {
+            Ok(target) => {
+                let text = target.describe();
+                let origin = target.origin.clone();
+                self.context().note(Stage::SelectEndpoint, Some(&origin), || text);
+                Ok(target)
+            }
+            Err(rejection) => Err(self.refuse(rejection)),
+        }
+    }
+
+    /// `prepare_upstream`: the head that leaves, built from parsed parts.
+    ///
+    /// # Errors
+    /// Returns `internal` when called for a request that was not admitted.
+    pub fn prepare_upstream(&self, target: &Target) -> Result<UpstreamHead, Rejection> {
+        let admitted = self.admitted().ok_or_else(|| Rejection::new(Reason::Internal))?;
+        stages::prepare_upstream::prepare_upstream(
+            admitted,
+            target,
+            self.connection.peer.ip(),
+            &self.record.request_id,
+            &self.trace,
+        )
+    }
+
+    /// `retry`: an attempt ended without an answer. `Ok`: call `select_endpoint` again.
+    ///
+    /// # Errors
+    /// Returns the rejection to answer with when there is no further attempt.
+    pub fn attempt_failed(&mut self, failure: &Failure, is_replayable: bool) -> Result<(), Rejection> {
+        let now = self.gateway.now().mono;
+        let Progress::Admitted(admitted) = &self.progress else {
+            return Err(self.refuse(Rejection::new(Reason::Internal)));
+        };
+        let outcome = self.attempts.failed(
+            admitted,
+            &self.gateway.boards().routing,
+            failure,
+            is_replayable,
+            now,
+        );
+        self.record.attempts = self.attempts.records();
+        outcome.map_err(|reason| self.refuse(Rejection::new(reason)))
+    }
+
+    /// `observe`: an endpoint's response head arrived; its fields are made ours.
+    pub fn observe(
+        &mut self,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        is_replayable: bool,
+    ) -> Observation {
+        let now = self.gateway.now().mono;
+        let Progress::Admitted(admitted) = &self.progress else {
+            return Observation::Pass;
+        };
+        let again = self.attempts.answered(
+            admitted,
+            &self.gateway.boards().routing,
+            (status, headers),
+            is_replayable,
+            now,
+        );
+        self.record.attempts = self.attempts.records();
+        if again {
+            return Observation::Again;
+        }
+        self.record.first_byte = Some(now.saturating_duration_since(self.begun.mono));
+        stages::observe::observe(admitted, &self.record.request_id, headers);
+        Observation::Pass
+    }
+
+    /// The endpoint's answer broke off after its head: evidence, and no further attempt.
+    pub fn answer_broke(&mut self) {
+        let now = self.gateway.now().mono;
+        self.attempts.broke(now);
+        self.record.attempts = self.attempts.records();
+    }
+}
