@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use regorus::{Engine, Value};
 
+use super::catalogue::{PLAIN, REFUSED};
 use super::glob::{GlobCache, GlobFault};
 
 /// Numbers in one `numbers.range`, addresses in one `net.cidr_expand`.
@@ -18,112 +19,6 @@ const MAX_FORMAT_DIGITS: usize = 3;
 
 /// Bits that `bits.lsh` may shift by.
 const MAX_SHIFT: u64 = 4_096;
-
-/// The engine's built-ins that are safe with any arguments, with their number of arguments.
-const PLAIN: [(&str, usize); 102] = [
-    ("abs", 1),
-    ("array.concat", 2),
-    ("array.reverse", 1),
-    ("array.slice", 3),
-    ("base64.decode", 1),
-    ("base64.encode", 1),
-    ("base64.is_valid", 1),
-    ("base64url.decode", 1),
-    ("base64url.encode", 1),
-    ("base64url.encode_no_pad", 1),
-    ("bits.and", 2),
-    ("bits.negate", 1),
-    ("bits.or", 2),
-    ("bits.rsh", 2),
-    ("bits.xor", 2),
-    ("ceil", 1),
-    ("concat", 2),
-    ("contains", 2),
-    ("count", 1),
-    ("endswith", 2),
-    ("floor", 1),
-    ("format_int", 2),
-    ("graph.reachable", 2),
-    ("hex.decode", 1),
-    ("hex.encode", 1),
-    ("indexof", 2),
-    ("indexof_n", 2),
-    ("intersection", 1),
-    ("is_array", 1),
-    ("is_boolean", 1),
-    ("is_null", 1),
-    ("is_number", 1),
-    ("is_object", 1),
-    ("is_set", 1),
-    ("is_string", 1),
-    ("json.filter", 2),
-    ("json.is_valid", 1),
-    ("json.marshal", 1),
-    ("json.marshal_with_options", 2),
-    ("json.match_schema", 2),
-    ("json.patch", 2),
-    ("json.remove", 2),
-    ("json.unmarshal", 1),
-    ("json.verify_schema", 1),
-    ("lower", 1),
-    ("max", 1),
-    ("min", 1),
-    ("net.cidr_contains", 2),
-    ("net.cidr_is_valid", 1),
-    ("object.filter", 2),
-    ("object.get", 3),
-    ("object.keys", 1),
-    ("object.remove", 2),
-    ("object.union", 2),
-    ("object.union_n", 1),
-    ("product", 1),
-    ("regex.find_n", 3),
-    ("regex.is_valid", 1),
-    ("regex.match", 2),
-    ("regex.replace", 3),
-    ("regex.split", 2),
-    ("replace", 3),
-    ("round", 1),
-    ("semver.compare", 2),
-    ("semver.is_valid", 1),
-    ("sort", 1),
-    ("split", 2),
-    ("startswith", 2),
-    ("strings.any_prefix_match", 2),
-    ("strings.any_suffix_match", 2),
-    ("strings.replace_n", 2),
-    ("strings.reverse", 1),
-    ("substring", 3),
-    ("sum", 1),
-    ("time.add_date", 4),
-    ("time.clock", 1),
-    ("time.date", 1),
-    ("time.diff", 2),
-    ("time.format", 1),
-    ("time.now_ns", 0),
-    ("time.parse_duration_ns", 1),
-    ("time.parse_rfc3339_ns", 1),
-    ("time.weekday", 1),
-    ("to_number", 1),
-    ("trace", 1),
-    ("trim", 2),
-    ("trim_left", 2),
-    ("trim_prefix", 2),
-    ("trim_right", 2),
-    ("trim_space", 1),
-    ("trim_suffix", 2),
-    ("type_name", 1),
-    ("union", 1),
-    ("units.parse", 1),
-    ("units.parse_bytes", 1),
-    ("upper", 1),
-    ("urlquery.decode", 1),
-    ("urlquery.decode_object", 1),
-    ("urlquery.encode", 1),
-    ("urlquery.encode_object", 1),
-    ("uuid.parse", 1),
-    ("walk", 1),
-];
 
 /// Built-ins whose arguments are checked first, with their number of arguments and the check.
 const CHECKED: [(&str, usize, Check); 6] = [
@@ -141,37 +36,6 @@ const OWN: [(&str, usize); 4] = [
     ("glob.quote_meta", 1),
     ("object.subset", 2),
     ("strings.count", 2),
-];
-
-/// Built-ins of OPA that no policy may call here, and why.
-const REFUSED: [(&str, &str); 9] = [
-    (
-        "graph.reachable_paths",
-        "its work grows exponentially with the graph and cannot be interrupted",
-    ),
-    (
-        "http.send",
-        "a decision may not wait for the network; put what is needed into data",
-    ),
-    ("net.lookup_ip_addr", "a decision may not wait for the network"),
-    (
-        "opa.runtime",
-        "it would hand the gateway's environment to the policy",
-    ),
-    ("rand.intn", "a decision must be the same for the same input"),
-    (
-        "regex.globs_match",
-        "it is not implemented here; use glob.match or regex.match",
-    ),
-    (
-        "regex.template_match",
-        "it panics on values shorter than the template; use glob.match or regex.match",
-    ),
-    ("test.sleep", "a decision may not wait"),
-    (
-        "uuid.rfc4122",
-        "a decision must be the same for the same input; input.request.id is unique",
-    ),
 ];
 
 type Check = fn(&[Value]) -> Result<(), BuiltinFault>;

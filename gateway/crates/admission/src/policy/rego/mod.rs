@@ -6,6 +6,7 @@
 //! (`check`), and built-ins that panic or hang (`builtins`).
 
 mod builtins;
+mod catalogue;
 mod check;
 mod glob;
 pub(super) mod source;
