@@ -114,29 +114,40 @@ fn folders_of(path: &Path) -> Vec<PathBuf> {
         } else {
             parent.to_owned()
         });
-        match link_on_the_way(&next) {
-            Some(target) => next = target,
-            None => break,
-        }
+        let Some(link) = link_on_the_way(&next) else { break };
+        folders.push(link.stands_in);
+        next = link.leads_to;
     }
     folders.retain(|folder| folder.is_dir());
     folders
 }
 
-/// Where the path leads with its last symlink, of the file or of a folder above it, replaced by its target.
-fn link_on_the_way(path: &Path) -> Option<PathBuf> {
+/// A symlink on the way of a path.
+struct Link {
+    /// The folder in which it is swapped.
+    stands_in: PathBuf,
+    /// The path with the link replaced by its target.
+    leads_to: PathBuf,
+}
+
+/// The last symlink on the way: the file itself or the nearest folder above it.
+fn link_on_the_way(path: &Path) -> Option<Link> {
     path.ancestors()
         .filter(|part| !part.as_os_str().is_empty())
         .find_map(|part| {
             let target = std::fs::read_link(part).ok()?;
-            let base = part.parent().unwrap_or_else(|| Path::new("."));
+            let stands_in = match part.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+                Some(_) | None => PathBuf::from("."),
+            };
             let rest = path.strip_prefix(part).ok()?;
-            let resolved = base.join(target);
-            Some(if rest.as_os_str().is_empty() {
-                resolved
+            let target = stands_in.join(target);
+            let leads_to = if rest.as_os_str().is_empty() {
+                target
             } else {
-                resolved.join(rest)
-            })
+                target.join(rest)
+            };
+            Some(Link { stands_in, leads_to })
         })
 }
 
