@@ -21,8 +21,9 @@ pub(crate) fn limit(
     let routed = &authenticated.routed;
     if routed.route.limits.is_empty() {
         let count = routed.route.early_limits.len();
-        context.note(Stage::Limit, None, || {
-            format!("{count} limits, all charged before authenticate")
+        context.note(Stage::Limit, None, || match count {
+            0 => "the route has no limits".to_owned(),
+            count => format!("within {count} limits, charged before authenticate"),
         });
         return Ok(Limited {
             authenticated,
