@@ -17,7 +17,7 @@ use portcullis_model::Reason;
 use portcullis_pipeline::Ending;
 use portcullis_pipeline::plan::ListenerRole;
 use support::endpoint::{Endpoint, answer};
-use support::{House, plan, route, until, with_contract};
+use support::{House, plan, route, until, with_body_policy, with_contract};
 use tokio::io::AsyncWriteExt;
 
 const GET: &str = "GET /a?b=c HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
@@ -563,5 +563,32 @@ async fn a_kept_connection_that_its_endpoint_closed_is_not_used_again() {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         until(|| endpoint.closed() == round).await;
         assert_eq!(endpoint.connections(), round);
+    }
+}
+
+#[tokio::test]
+async fn a_policy_reads_the_body_before_anything_leaves() {
+    let endpoint = Endpoint::hello().await;
+    let bare = House::open(with_body_policy(plan(route("orders"), &[endpoint.address])));
+    let mut under_contract = with_body_policy(with_contract(plan(route("orders"), &[endpoint.address])));
+    under_contract.routes[0].body_max = Some(64 * 1024);
+    let under_contract = House::open(under_contract);
+
+    for house in [&bare, &under_contract] {
+        let before = endpoint.seen();
+        let mut client = house.connect().await;
+        client.send(post(r#"{"item":"coffee"}"#).as_bytes()).await;
+        let refused = client.until("}").await;
+        assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+        assert_eq!(endpoint.seen(), before);
+
+        client.send(post(r#"{"item":"tea"}"#).as_bytes()).await;
+        let allowed = client.until("hello").await;
+        assert!(allowed.starts_with("HTTP/1.1 200 "), "{allowed}");
+        assert!(
+            endpoint.seen().ends_with(r#"{"item":"tea"}"#),
+            "{}",
+            endpoint.seen()
+        );
     }
 }

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use portcullis_admission::limit::LimitTable;
-use portcullis_admission::plan::{AdmissionPlan, ContractPlan, GuardRef, UnknownOperations};
+use portcullis_admission::plan::{
+    AdmissionPlan, AuthorizePlan, ContractPlan, GuardRef, PolicyPlan, PolicySource, RegoModule, RulePlan,
+    UnknownOperations,
+};
 use portcullis_identity::KeyFetch;
 use portcullis_identity::plan::{
     CertifiedKeyPlan, IdentityPlan, ListenerTlsPlan, UpstreamPeer, UpstreamTlsPlan,
@@ -311,6 +314,37 @@ pub fn with_contract(mut plan: GatewayPlan) -> GatewayPlan {
             guard: None,
         });
         route.body_max = Some(1024 * 1024);
+    }
+    plan
+}
+
+/// A policy that allows a request whose body says that the item is tea.
+pub fn with_body_policy(mut plan: GatewayPlan) -> GatewayPlan {
+    let text = "package test\nimport rego.v1\ndefault decision := {\"allow\": false}\ndecision := {\"allow\": true} if input.request.body.item == \"tea\"\n";
+    plan.admission.policies.push(PolicyPlan {
+        id: "tea".into(),
+        origin: origin("policies.tea"),
+        source: PolicySource::Rego {
+            modules: vec![RegoModule {
+                file: "test.rego".into(),
+                text: text.into(),
+            }],
+            data: Arc::new(serde_json::json!({})),
+        },
+        decision: "data.test.decision".into(),
+        budget: Duration::from_millis(500),
+        headers: Vec::new(),
+        reads_body: true,
+        guard: Guard::ENFORCE,
+    });
+    for route in &mut plan.routes {
+        route.body_max = Some(64 * 1024);
+        route.authorize.push(AuthorizePlan {
+            origin: origin("authorize"),
+            rule: RulePlan::Policy("tea".into()),
+            methods: Vec::new(),
+            guard: None,
+        });
     }
     plan
 }
