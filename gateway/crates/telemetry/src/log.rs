@@ -84,13 +84,21 @@ pub fn init(filter: Option<&str>, format: LogFormat) -> Result<(), LogFault> {
     outcome.map_err(LogFault::AlreadySet)
 }
 
+/// Libraries that write what they handle: arguments of built-ins, header fields. Nobody can turn these on, so that no
+/// filter, however wide, brings a token into the log.
+const NEVER_LOGGED: [&str; 4] = ["opa_wasm=off", "h2=info", "hyper=info", "hyper_util=info"];
+
 fn parse_filter(filter: Option<&str>) -> Result<EnvFilter, LogFault> {
     let text = match filter {
         None => DEFAULT_FILTER.to_owned(),
         Some(level) if is_level(level) => DEFAULT_FILTER.replace("info", level),
         Some(list) => list.to_owned(),
     };
-    EnvFilter::try_new(&text).map_err(|cause| LogFault::Filter { filter: text, cause })
+    let filter = EnvFilter::try_new(&text).map_err(|cause| LogFault::Filter { filter: text, cause })?;
+    Ok(NEVER_LOGGED
+        .iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive))
 }
 
 fn is_level(word: &str) -> bool {
@@ -117,6 +125,26 @@ mod tests {
         let fault = parse_filter(Some("portcullis=loud")).unwrap_err();
 
         assert!(fault.to_string().contains("portcullis=loud"));
+    }
+
+    #[test]
+    fn no_filter_turns_on_what_writes_secrets() {
+        for text in [
+            "trace",
+            "opa_wasm=trace,h2=trace",
+            "portcullis=debug,opa_wasm=info",
+        ] {
+            let filter = parse_filter(Some(text)).unwrap().to_string();
+
+            assert!(
+                filter.contains("opa_wasm=off") && filter.contains("h2=info"),
+                "{filter}"
+            );
+            assert!(
+                !filter.contains("opa_wasm=trace") && !filter.contains("opa_wasm=info"),
+                "{filter}"
+            );
+        }
     }
 
     #[test]
