@@ -135,8 +135,6 @@ reasons! {
     FieldInvalid = Normalize, BAD_REQUEST, "field-invalid", "A header field is malformed or repeated where it must not be";
 
     ListenerRateLimited = Shed, TOO_MANY_REQUESTS, "listener-rate-limited", "Too many requests";
-    Overloaded = Shed, SERVICE_UNAVAILABLE, "overloaded", "The gateway is overloaded";
-    Draining = Shed, SERVICE_UNAVAILABLE, "draining", "The gateway is shutting down";
 
     RouteNotFound = MatchRoute, NOT_FOUND, "route-not-found", "No route matches this request";
     MethodNotAllowed = MatchRoute, METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here";

@@ -117,6 +117,7 @@ fn check(root: &Path) -> Vec<Finding> {
         text_of(&files, paths::REASONS),
         text_of(&files, paths::DOCUMENT),
     ));
+    findings.extend(paths::undecided(text_of(&files, paths::REASONS), &files));
     findings.extend(metrics::check(&files));
     findings.extend(callbacks::check(text_of(&files, callbacks::FILE)));
     findings.extend(links::check(&files, &|path| root.join(path).exists()));

@@ -1,7 +1,7 @@
 //! The request's path as it is coded against the path as it is told: every stage has its section, every reason
 //! its row with the same stage and status.
 
-use super::{Finding, quoted, table_row};
+use super::{Finding, SourceFile, quoted, table_row};
 
 /// Where stages and reasons are coded.
 pub(crate) const REASONS: &str = "gateway/crates/model/src/reason.rs";
@@ -102,6 +102,44 @@ pub(crate) fn check(code: &str, document: &str) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// A reason that nothing decides is a promise that nobody keeps.
+pub(crate) fn undecided(code: &str, files: &[SourceFile]) -> Vec<Finding> {
+    let is_read = |file: &&SourceFile| {
+        file.path.starts_with("gateway/")
+            && file.path.ends_with(".rs")
+            && !file.path.contains("/xtask/")
+            && file.path != REASONS
+    };
+    let texts: Vec<&str> = files
+        .iter()
+        .filter(is_read)
+        .map(|file| file.text.as_str())
+        .collect();
+    lines_of(code, "reasons! {")
+        .filter_map(|(line, text)| {
+            let (name, _) = text.split_once(" = ").filter(|_| text.ends_with(';'))?;
+            let is_decided = texts
+                .iter()
+                .any(|text| is_named(text, &format!("Reason::{name}")));
+            (!is_decided).then(|| {
+                Finding::refused(
+                    REASONS,
+                    line,
+                    format!("nothing decides `{name}`: build it or remove it"),
+                )
+            })
+        })
+        .collect()
+}
+
+/// True when the name stands in the text as a whole word.
+fn is_named(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let after = text.get(at + name.len()..).unwrap_or_default();
+        !after.starts_with(|next: char| next.is_alphanumeric() || next == '_')
+    })
 }
 
 /// Line, name and code of every stage: lines `Name = "code",` of the `stages!` call.
@@ -269,6 +307,25 @@ reasons! {
 
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].line, 9);
+    }
+
+    #[test]
+    fn a_reason_that_nothing_decides_is_refused() {
+        let file = |text: &str| SourceFile {
+            path: "gateway/crates/a/src/a.rs".to_owned(),
+            text: text.to_owned(),
+        };
+        let whole = file("Reason::FrameMalformed; Reason::CredentialsMissing");
+        let part = file("Reason::FrameMalformedness; Reason::CredentialsMissing");
+
+        assert_eq!(undecided(CODE, &[whole]), []);
+        assert_eq!(
+            undecided(CODE, &[part])
+                .iter()
+                .map(|finding| finding.line)
+                .collect::<Vec<_>>(),
+            [9]
+        );
     }
 
     #[test]
