@@ -6,6 +6,7 @@
 mod background;
 mod door;
 mod health;
+mod places;
 pub mod reload;
 mod reloading;
 mod serving;

@@ -1,9 +1,11 @@
 //! Reading the configuration again: on SIGHUP, on a change of a file, or when a test asks.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_config::reload::{ReloadOutcome, Running, reload};
-use portcullis_config::{BootPlan, Sources};
+use portcullis_config::{AccessLogTarget, BootPlan, Sources};
 use portcullis_identity::plan::KeySource;
 use portcullis_pipeline::Gateway;
 use portcullis_pipeline::plan::GatewayPlan;
@@ -49,6 +51,14 @@ impl Reloader {
     /// Where workload identities come from.
     pub(crate) fn workload_api(&self) -> Option<String> {
         self.boot.workload_api.clone()
+    }
+
+    /// Files that the gateway itself writes.
+    pub(crate) fn own_files(&self) -> BTreeSet<PathBuf> {
+        match &self.boot.access_log {
+            AccessLogTarget::File(path) => BTreeSet::from([path.clone()]),
+            AccessLogTarget::Stdout | AccessLogTarget::Stderr | AccessLogTarget::None => BTreeSet::new(),
+        }
     }
 
     /// Keeps the watch, whose folders follow what the configuration names.

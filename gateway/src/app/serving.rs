@@ -72,7 +72,7 @@ impl Serving {
             background.spawn("workload-api", workload_api::follow(endpoint, board));
         }
         if let Some(sources) = watched {
-            match FileWatch::new() {
+            match FileWatch::new(reloader.own_files()) {
                 Ok((watch, changes)) => {
                     watch.follow(sources.paths());
                     reloader.watch(watch);

@@ -1,17 +1,20 @@
 //! Notices that the files of a configuration changed.
 //!
 //! Editors and Kubernetes replace files by renaming or by swapping a symlink, which a watch on the file itself does
-//! not survive; so the folders are watched, of every path and of what each symlink on the way leads to.
+//! not survive; so the folders are watched, of every path and of what each symlink on the way leads to
+//! (`places`), and what happens to other files in them is passed over.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::timeout;
 use tracing::warn;
+
+use super::places::Places;
 
 /// One save is several events; this long without one is the end of it.
 const QUIET: Duration = Duration::from_millis(200);
@@ -20,7 +23,9 @@ const AT_LATEST: Duration = Duration::from_secs(2);
 
 /// Watches the folders of a set of files.
 pub(crate) struct FileWatch {
-    watcher: Mutex<Watched>,
+    watched: Mutex<Watched>,
+    places: Arc<Mutex<Places>>,
+    ignored: BTreeSet<PathBuf>,
 }
 
 struct Watched {
@@ -32,26 +37,29 @@ struct Watched {
 pub(crate) struct Changes(Receiver<()>);
 
 impl FileWatch {
-    /// A watch over nothing yet.
+    /// A watch over nothing yet; what happens to `ignored` files (our own log) is never told.
     ///
     /// # Errors
     /// Fails when the system gives no more watches.
-    pub(crate) fn new() -> notify::Result<(Self, Changes)> {
+    pub(crate) fn new(ignored: BTreeSet<PathBuf>) -> notify::Result<(Self, Changes)> {
         let (sender, receiver) = mpsc::channel(1);
+        let places: Arc<Mutex<Places>> = Arc::default();
+        let seen = Arc::clone(&places);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            let is_change = event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_)));
-            if is_change {
+            if event.is_ok_and(|event| is_change(&event, &lock(&seen))) {
                 // Full means that a change is already waiting to be told.
                 let _ = sender.try_send(());
             }
         })?;
-        let watched = Watched {
+        let watched = Mutex::new(Watched {
             watcher,
             folders: BTreeSet::new(),
-        };
+        });
         Ok((
             Self {
-                watcher: Mutex::new(watched),
+                watched,
+                places,
+                ignored,
             },
             Changes(receiver),
         ))
@@ -59,31 +67,38 @@ impl FileWatch {
 
     /// Watches these paths from now on, and no others.
     pub(crate) fn follow<'a>(&self, paths: impl Iterator<Item = &'a Path>) {
-        let wanted: BTreeSet<PathBuf> = paths.flat_map(folders_of).collect();
-        let mut watched = self
-            .watcher
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let places = Places::of(paths, &self.ignored);
+        let wanted: BTreeSet<PathBuf> = places.folders().map(Path::to_owned).collect();
+        *lock(&self.places) = places;
+        let mut watched = lock(&self.watched);
         let gone: Vec<PathBuf> = watched.folders.difference(&wanted).cloned().collect();
         for folder in gone {
             // A folder that was removed is not watched any more anyway.
             let _ = watched.watcher.unwatch(&folder);
             watched.folders.remove(&folder);
         }
+        // A folder that was replaced under the same name needs a new watch, and watching twice costs nothing.
         for folder in wanted {
-            if watched.folders.contains(&folder) {
-                continue;
-            }
             match watched.watcher.watch(&folder, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     watched.folders.insert(folder);
                 }
                 Err(error) => {
-                    warn!(folder = %folder.display(), %error, "cannot watch for changes, SIGHUP reloads")
+                    warn!(folder = %folder.display(), %error, "cannot watch for changes, SIGHUP reloads");
                 }
             }
         }
     }
+}
+
+fn is_change(event: &Event, places: &Places) -> bool {
+    let is_read = matches!(event.kind, EventKind::Access(_));
+    // Without a path the system has lost count: look.
+    !is_read && (event.paths.is_empty() || event.paths.iter().any(|path| places.matter(path)))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Changes {
@@ -96,59 +111,6 @@ impl Changes {
         .await;
         Some(())
     }
-}
-
-/// The folders in which a change of a path shows: of the path, of every symlink on the way, and of where it ends.
-fn folders_of(path: &Path) -> Vec<PathBuf> {
-    /// More symlinks in a row than any system follows.
-    const MOST_LINKS: usize = 40;
-    let mut folders = Vec::new();
-    let mut next = path.to_owned();
-    for _ in 0..MOST_LINKS {
-        if next.is_dir() {
-            folders.push(next.clone());
-        }
-        let Some(parent) = next.parent() else { break };
-        folders.push(if parent.as_os_str().is_empty() {
-            PathBuf::from(".")
-        } else {
-            parent.to_owned()
-        });
-        let Some(link) = link_on_the_way(&next) else { break };
-        folders.push(link.stands_in);
-        next = link.leads_to;
-    }
-    folders.retain(|folder| folder.is_dir());
-    folders
-}
-
-/// A symlink on the way of a path.
-struct Link {
-    /// The folder in which it is swapped.
-    stands_in: PathBuf,
-    /// The path with the link replaced by its target.
-    leads_to: PathBuf,
-}
-
-/// The last symlink on the way: the file itself or the nearest folder above it.
-fn link_on_the_way(path: &Path) -> Option<Link> {
-    path.ancestors()
-        .filter(|part| !part.as_os_str().is_empty())
-        .find_map(|part| {
-            let target = std::fs::read_link(part).ok()?;
-            let stands_in = match part.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-                Some(_) | None => PathBuf::from("."),
-            };
-            let rest = path.strip_prefix(part).ok()?;
-            let target = stands_in.join(target);
-            let leads_to = if rest.as_os_str().is_empty() {
-                target
-            } else {
-                target.join(rest)
-            };
-            Some(Link { stands_in, leads_to })
-        })
 }
 
 #[cfg(test)]
@@ -169,7 +131,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portcullis.yaml");
         fs::write(&path, "one").unwrap();
-        let (watch, mut changes) = FileWatch::new().unwrap();
+        let (watch, mut changes) = FileWatch::new(BTreeSet::new()).unwrap();
         watch.follow([path.as_path()].into_iter());
 
         for text in ["two", "three"] {
@@ -196,7 +158,7 @@ mod tests {
         fs::write(two.join("portcullis.yaml"), "two").unwrap();
         std::os::unix::fs::symlink("v1", &link).unwrap();
         let path = link.join("portcullis.yaml");
-        let (watch, mut changes) = FileWatch::new().unwrap();
+        let (watch, mut changes) = FileWatch::new(BTreeSet::new()).unwrap();
         watch.follow([path.as_path()].into_iter());
 
         let aside = folder.path().join("aside");
@@ -209,7 +171,7 @@ mod tests {
     #[tokio::test]
     async fn a_folder_that_is_not_followed_any_more_is_silent() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (watch, mut changes) = FileWatch::new().unwrap();
+        let (watch, mut changes) = FileWatch::new(BTreeSet::new()).unwrap();
         watch.follow([one.path()].into_iter());
         watch.follow([two.path()].into_iter());
 
@@ -217,7 +179,7 @@ mod tests {
         fs::write(two.path().join("b"), "b").unwrap();
 
         assert!(is_told(&mut changes).await);
-        let watched = watch.watcher.lock().unwrap();
+        let watched = watch.watched.lock().unwrap();
         assert!(!watched.folders.contains(one.path()));
     }
 }

@@ -13,6 +13,8 @@ mod demo;
 pub(crate) mod explain;
 mod lists;
 mod run;
+#[cfg(test)]
+mod tests;
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
