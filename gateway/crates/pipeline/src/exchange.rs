@@ -13,7 +13,6 @@ use std::time::Duration;
 use http::StatusCode;
 use portcullis_model::{Origin, Reason, Rejection};
 
-use crate::admitted::Admitted;
 use crate::answer::{self, LocalAnswer};
 use crate::connection::{ConnectionFacts, RawHead};
 use crate::context::{Context, Now, StageReport};
@@ -22,6 +21,7 @@ use crate::plan::{ConnectionLimits, RouteTimeouts};
 use crate::record::{DecisionRecord, Ending};
 use crate::snapshot::{RouteBundle, Snapshot};
 use crate::stages;
+use crate::stages::admitted::Admitted;
 use crate::stages::retry::Attempts;
 use crate::stages::validate_head::Checked;
 use crate::trace::TraceContext;

@@ -8,7 +8,6 @@
 //!
 //! Nothing here opens a socket, reads a file or a clock. Read [`exchange`] first, then [`stages`].
 
-pub mod admitted;
 pub mod answer;
 pub mod boards;
 pub mod body;
@@ -23,7 +22,6 @@ pub mod snapshot;
 pub mod stages;
 pub mod trace;
 
-pub use admitted::Admitted;
 pub use answer::LocalAnswer;
 pub use boards::{Boards, HeldBodies};
 pub use compile::compile;
@@ -33,5 +31,6 @@ pub use exchange::{Admission, Exchange, Observation};
 pub use gateway::Gateway;
 pub use record::{DecisionRecord, Ending, RecordSink};
 pub use snapshot::{Snapshot, SnapshotStore};
+pub use stages::admitted::Admitted;
 pub use stages::prepare_upstream::UpstreamHead;
 pub use stages::select_endpoint::Target;

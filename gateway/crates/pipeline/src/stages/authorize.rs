@@ -4,9 +4,9 @@ use portcullis_admission::policy::{self, Allowed, ClientCertificate, GatewayFact
 use portcullis_model::{JurisdictionId, Mode, Reason, Rejection, Stage};
 use portcullis_routing::residency::AllowedRegions;
 
+use super::admitted::{Admitted, Seal};
 use super::validate_body::JudgedBody;
 use super::validate_head::{Checked, effective_max};
-use crate::admitted::{Admitted, Earned};
 use crate::boards::HeldShare;
 use crate::body::{BodyState, HeldBody};
 use crate::context::Context;
@@ -29,7 +29,7 @@ pub(crate) fn authorize(
     let limited = checked.limited;
     let authenticated = limited.authenticated;
     let routed = authenticated.routed;
-    Ok(Admitted::mint(Earned {
+    Ok(Admitted {
         canonical: routed.canonical,
         route: routed.route,
         prefix_len: routed.prefix_len,
@@ -38,7 +38,8 @@ pub(crate) fn authorize(
         limit_fields: limited.fields,
         allowed,
         body,
-    }))
+        _seal: Seal,
+    })
 }
 
 fn ask(

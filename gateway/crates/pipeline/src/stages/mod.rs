@@ -1,5 +1,6 @@
 //! The order of a request on one page: each stage needs the previous one's output, so a wrong order is a type error.
 
+pub(crate) mod admitted;
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
 pub(crate) mod cors;
@@ -19,11 +20,11 @@ use portcullis_model::Rejection;
 
 use self::match_route::Matched;
 use self::validate_head::Checked;
-use crate::admitted::Admitted;
 use crate::answer::LocalAnswer;
 use crate::connection::RawHead;
 use crate::context::Context;
 use crate::snapshot::Action;
+use crate::stages::admitted::Admitted;
 
 /// Where the guards leave a request.
 pub(crate) enum Outcome {

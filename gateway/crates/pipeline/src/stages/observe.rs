@@ -5,9 +5,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::cors;
 use super::normalize::{Canonical, strip_hop_by_hop};
-use crate::admitted::Admitted;
 use crate::answer::REQUEST_ID;
 use crate::snapshot::RouteBundle;
+use crate::stages::admitted::Admitted;
 
 /// Fields of an endpoint that only the gateway may say.
 const OURS: [&str; 3] = ["ratelimit", "ratelimit-policy", "x-request-id"];

@@ -8,9 +8,9 @@ use portcullis_model::{Proof, Reason, Rejection};
 
 use super::observe::set_fields;
 use super::select_endpoint::Target;
-use crate::admitted::Admitted;
 use crate::answer::REQUEST_ID;
 use crate::plan::HostRewrite;
+use crate::stages::admitted::Admitted;
 use crate::trace::{TRACEPARENT, TraceContext};
 
 /// A request head, ready for either protocol.

@@ -10,9 +10,9 @@ use portcullis_routing::attempt::{
 };
 use portcullis_routing::pool::{Permit, Pool, Selection};
 
-use crate::admitted::Admitted;
 use crate::record::AttemptRecord;
 use crate::snapshot::Action;
+use crate::stages::admitted::Admitted;
 
 /// Every attempt of one request.
 #[derive(Default)]

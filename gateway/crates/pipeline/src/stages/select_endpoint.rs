@@ -9,8 +9,8 @@ use portcullis_routing::plan::Protocol;
 use portcullis_routing::pool::{SelectQuery, Selection};
 
 use super::retry::Attempts;
-use crate::admitted::Admitted;
 use crate::snapshot::Action;
+use crate::stages::admitted::Admitted;
 
 /// Where an attempt goes, and how.
 #[derive(Debug)]

@@ -6,11 +6,11 @@ use portcullis_admission::limit::RateLimitFields;
 use portcullis_model::Principal;
 use portcullis_routing::residency::AllowedRegions;
 
+use super::normalize::Canonical;
 use crate::body::BodyState;
 use crate::snapshot::RouteBundle;
-use crate::stages::normalize::Canonical;
 
-/// A request that every guard let pass. Only [`crate::stages`] can make one, after `authorize`; selecting an
+/// A request that every guard let pass. Only `stages` can make one, after `authorize`; selecting an
 /// endpoint needs one, so "forgot to authorize" cannot be written.
 pub struct Admitted {
     pub(crate) canonical: Canonical,
@@ -21,47 +21,14 @@ pub struct Admitted {
     pub(crate) limit_fields: Option<RateLimitFields>,
     pub(crate) allowed: AllowedRegions,
     pub(crate) body: BodyState,
-    _only_stages_mint_one: (),
+    /// Out of reach outside `stages`, and with it the whole ticket.
+    pub(super) _seal: Seal,
 }
 
-/// Everything a ticket is made of.
-pub(crate) struct Earned {
-    pub(crate) canonical: Canonical,
-    pub(crate) route: Arc<RouteBundle>,
-    pub(crate) prefix_len: usize,
-    pub(crate) principal: Principal,
-    pub(crate) request_headers: Vec<(http::HeaderName, http::HeaderValue)>,
-    pub(crate) limit_fields: Option<RateLimitFields>,
-    pub(crate) allowed: AllowedRegions,
-    pub(crate) body: BodyState,
-}
+/// What only `stages` can put on a ticket.
+pub(super) struct Seal;
 
 impl Admitted {
-    /// Called by `authorize` alone.
-    pub(crate) fn mint(earned: Earned) -> Self {
-        let Earned {
-            canonical,
-            route,
-            prefix_len,
-            principal,
-            request_headers,
-            limit_fields,
-            allowed,
-            body,
-        } = earned;
-        Self {
-            canonical,
-            route,
-            prefix_len,
-            principal,
-            request_headers,
-            limit_fields,
-            allowed,
-            body,
-            _only_stages_mint_one: (),
-        }
-    }
-
     /// Another attempt starts: what was read of the body so far will be given again from its first byte.
     pub(crate) fn restart_body(&mut self) {
         match &mut self.body {
