@@ -152,6 +152,10 @@ impl<'a> RequestLine<'a> {
         if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
             return Err(FrameFault::malformed("request target"));
         }
+        if target.contains(&b'#') {
+            // Parsers behind this guard would drop it without a word.
+            return Err(FrameFault::new(Reason::PathFragment, "fragment"));
+        }
         if method == b"CONNECT" {
             return Err(FrameFault::new(Reason::MethodUnsupported, "CONNECT"));
         }
@@ -251,7 +255,10 @@ impl<'a> FramingFields<'a> {
                     b'/' | b'?' | b'#' | b'@' | b'\\' | b',' | b'"' | b'<' | b'>'
                 )
         };
-        if host.is_empty() || !host.iter().all(is_host_byte) {
+        if host.is_empty() {
+            return Err(FrameFault::new(Reason::HostMissing, "empty Host"));
+        }
+        if !host.iter().all(is_host_byte) {
             return Err(FrameFault::new(Reason::HostInvalid, "Host"));
         }
         Ok(())
@@ -418,6 +425,7 @@ mod tests {
     #[test]
     fn the_host_is_named_exactly_once() {
         assert_eq!(reason("GET / HTTP/1.1\r\n\r\n"), Reason::HostMissing);
+        assert_eq!(reason("GET / HTTP/1.1\r\nHost:\r\n\r\n"), Reason::HostMissing);
         assert_eq!(
             reason("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"),
             Reason::HostAmbiguous
@@ -428,6 +436,14 @@ mod tests {
         );
         assert_eq!(reason("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"), Reason::HostInvalid);
         assert!(scan("GET http://A/ HTTP/1.1\r\nHost: a\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn a_fragment_is_refused_before_a_parser_can_drop_it() {
+        for target in ["/a#b", "/a?b#", "http://h/#"] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(reason(&head), Reason::PathFragment, "{target}");
+        }
     }
 
     #[test]
