@@ -13,4 +13,5 @@
 )]
 
 mod support;
+mod operations;
 mod requests;

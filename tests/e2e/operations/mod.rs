@@ -1,0 +1,13 @@
+//! How the gateway is run: reloads, regions, drains, many connections, identities from SPIRE, what can be seen of it,
+//! and its command line.
+
+mod load;
+mod seen;
+
+mod commands;
+mod drain;
+mod idle;
+mod observability;
+mod regions;
+mod reload;
+mod spire;
