@@ -13,5 +13,9 @@
 )]
 
 mod support;
+mod bodies;
+mod frames;
+mod guards;
 mod operations;
+mod refusals;
 mod requests;

@@ -1,11 +1,14 @@
 //! A client that speaks exactly what a test says: h1 or h2, plain or TLS, with or without a certificate; or raw bytes.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::RootCertStore;
@@ -140,6 +143,14 @@ pub fn client_config(roots: Arc<RootCertStore>, certificate: Option<&Leaf>, alpn
     Arc::new(config)
 }
 
+/// A request's body.
+pub type Body = BoxBody<Bytes, Infallible>;
+
+/// A body without an announced length, perhaps with trailers.
+pub fn pieces(frames: Vec<Frame<Bytes>>) -> Body {
+    BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames.into_iter().map(Ok))))
+}
+
 /// One connection.
 pub struct Client {
     sender: Sender,
@@ -148,8 +159,8 @@ pub struct Client {
 }
 
 enum Sender {
-    H1(http1::SendRequest<Full<Bytes>>),
-    H2(http2::SendRequest<Full<Bytes>>),
+    H1(http1::SendRequest<Body>),
+    H2(http2::SendRequest<Body>),
 }
 
 impl Client {
@@ -161,7 +172,20 @@ impl Client {
         fields: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Answer, hyper::Error> {
-        let response = tokio::time::timeout(PATIENCE, self.start(method, target, fields, body)).await.expect("an answer")?;
+        let whole = Full::new(Bytes::copy_from_slice(body)).boxed();
+        self.send_body(method, target, fields, whole).await
+    }
+
+    /// The same with any body.
+    pub async fn send_body(
+        &mut self,
+        method: Method,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: Body,
+    ) -> Result<Answer, hyper::Error> {
+        let answer = self.start_body(method, target, fields, body);
+        let response = tokio::time::timeout(PATIENCE, answer).await.expect("an answer")?;
         let (parts, body) = response.into_parts();
         let collected = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a whole body")?;
         let trailers = collected.trailers().cloned();
@@ -176,6 +200,18 @@ impl Client {
         fields: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response<hyper::body::Incoming>, hyper::Error> {
+        let whole = Full::new(Bytes::copy_from_slice(body)).boxed();
+        self.start_body(method, target, fields, whole).await
+    }
+
+    /// The same with any body.
+    pub async fn start_body(
+        &mut self,
+        method: Method,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: Body,
+    ) -> Result<Response<hyper::body::Incoming>, hyper::Error> {
         let host = fields.iter().find(|(name, _)| *name == "host").map_or(self.name.as_str(), |(_, value)| *value);
         let mut request = Request::builder().method(method);
         request = match &self.sender {
@@ -188,7 +224,7 @@ impl Client {
         for (name, value) in fields.iter().filter(|(name, _)| *name != "host") {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
+        let request = request.body(body).unwrap();
         match &mut self.sender {
             Sender::H1(sender) => {
                 sender.ready().await?;

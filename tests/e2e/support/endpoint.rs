@@ -80,18 +80,7 @@ impl Endpoint {
 
     /// TLS; with `clients` only for holders of that authority's certificates.
     pub async fn start_tls(name: &str, leaf: &Leaf, clients: Option<&Authority>) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap();
-        let builder = match clients {
-            None => builder.with_no_client_auth(),
-            Some(authority) => builder.with_client_cert_verifier(
-                WebPkiClientVerifier::builder_with_provider(authority.roots(), provider).build().unwrap(),
-            ),
-        };
-        let mut config = builder.with_single_cert(leaf.chain(), leaf.key()).unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let config = server_config(leaf, clients);
         Self::bind(name, Some(TlsAcceptor::from(Arc::new(config)))).await
     }
 
@@ -171,6 +160,23 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// TLS that speaks h2 and HTTP/1.1; with `clients` only for holders of that authority's certificates.
+pub fn server_config(leaf: &Leaf, clients: Option<&Authority>) -> rustls::ServerConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => builder.with_client_cert_verifier(
+            WebPkiClientVerifier::builder_with_provider(authority.roots(), provider).build().unwrap(),
+        ),
+    };
+    let mut config = builder.with_single_cert(leaf.chain(), leaf.key()).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config
 }
 
 async fn serve_connection(tcp: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {

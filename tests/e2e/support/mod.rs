@@ -6,9 +6,15 @@
 pub mod client;
 pub mod endpoint;
 pub mod gateway;
+pub mod house;
 pub mod pki;
+pub mod raw;
+pub mod recorder;
 
 pub use client::{Answer, Client, Dial};
 pub use endpoint::{Behaviour, Endpoint};
 pub use gateway::{PATIENCE, TestGateway, configure, folder, wait_for, wait_until};
+pub use house::House;
 pub use pki::{Authority, Leaf, TokenIssuer};
+pub use raw::RawConnection;
+pub use recorder::Recorder;

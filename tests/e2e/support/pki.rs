@@ -126,6 +126,11 @@ impl TokenIssuer {
                 "x": base64url(x), "y": base64url(y) })
     }
 
+    /// The public key as PEM, as anybody may have it.
+    pub fn public_pem(&self) -> String {
+        self.key.public_key_pem()
+    }
+
     /// A token for `sub` with audience `api`, valid for an hour, and more claims.
     pub fn token(&self, sub: &str, more: Value) -> String {
         let now = seconds(SystemTime::now());

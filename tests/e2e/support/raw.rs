@@ -1,0 +1,127 @@
+//! HTTP/1.1 byte by byte: what is written is what a test says, and answers are read one at a time, so that the next
+//! request can follow on the same connection.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::client::{Answer, Dial, Wire};
+use super::gateway::PATIENCE;
+
+/// One connection and what it brought that nobody has looked at yet.
+pub struct RawConnection {
+    wire: Box<dyn Wire>,
+    ahead: Vec<u8>,
+}
+
+impl RawConnection {
+    pub async fn open(dial: &Dial) -> Self {
+        Self::over(dial.wire().await.unwrap())
+    }
+
+    /// Speaks over a stream that is there already.
+    pub fn over(wire: Box<dyn Wire>) -> Self {
+        Self {
+            wire,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// Writes; a gateway that stopped listening is no failure, its answer tells.
+    pub async fn write(&mut self, bytes: &[u8]) -> bool {
+        let is_written = self.wire.write_all(bytes).await.is_ok();
+        is_written && self.wire.flush().await.is_ok()
+    }
+
+    /// Sends a whole request and reads its answer.
+    pub async fn ask(&mut self, bytes: &[u8]) -> Answer {
+        self.write(bytes).await;
+        self.answer().await
+    }
+
+    /// The next answer, with a body where its head says so.
+    pub async fn answer(&mut self) -> Answer {
+        let (status, headers) = self.head().await;
+        let has_body = !status.is_informational() && status != 204 && status != 304;
+        let body = if has_body {
+            self.body(&headers).await
+        } else {
+            Bytes::new()
+        };
+        Answer {
+            status,
+            headers,
+            body,
+            trailers: None,
+        }
+    }
+
+    /// The head of the next answer.
+    pub async fn head(&mut self) -> (StatusCode, HeaderMap) {
+        let end = loop {
+            if let Some(at) = find(&self.ahead, b"\r\n\r\n") {
+                break at;
+            }
+            assert!(
+                self.read().await,
+                "no whole answer: {:?}",
+                String::from_utf8_lossy(&self.ahead)
+            );
+        };
+        let head = String::from_utf8(self.ahead.drain(..end + 4).collect()).unwrap();
+        let mut lines = head.split("\r\n").filter(|line| !line.is_empty());
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let fields = lines.map(|line| {
+            let (name, value) = line.split_once(':').unwrap();
+            (
+                name.parse::<HeaderName>().unwrap(),
+                value.trim().parse::<HeaderValue>().unwrap(),
+            )
+        });
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, value);
+        }
+        (status, headers)
+    }
+
+    async fn body(&mut self, headers: &HeaderMap) -> Bytes {
+        if headers.contains_key("transfer-encoding") {
+            let end = loop {
+                if let Some(at) = find(&self.ahead, b"0\r\n\r\n") {
+                    break at;
+                }
+                assert!(self.read().await, "a chunked body that broke off");
+            };
+            return self.ahead.drain(..end + 5).collect();
+        }
+        let length: usize = headers["content-length"].to_str().unwrap().parse().unwrap();
+        while self.ahead.len() < length {
+            assert!(self.read().await, "a body that broke off");
+        }
+        self.ahead.drain(..length).collect()
+    }
+
+    /// Everything that still comes; `None` when the gateway does not close.
+    pub async fn rest(&mut self) -> Option<Vec<u8>> {
+        let closed = timeout(PATIENCE, async { while self.read().await {} }).await;
+        closed.ok()?;
+        Some(std::mem::take(&mut self.ahead))
+    }
+
+    /// One read; false at the end.
+    async fn read(&mut self) -> bool {
+        let mut piece = vec![0; 16 * 1024];
+        let read = timeout(PATIENCE, self.wire.read(&mut piece))
+            .await
+            .expect("an answer");
+        let Ok(count @ 1..) = read else { return false };
+        self.ahead.extend_from_slice(&piece[..count]);
+        true
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
