@@ -148,7 +148,8 @@ pub struct DemoArgs {
     /// Run the tour, print what came back, and exit
     #[arg(long)]
     pub once: bool,
-    /// The gateway's port; 0 takes free ports throughout [default: 8443, with --once 0]
+    /// The gateway's port, the next two for its admin port and the light switches; 0 takes free ports throughout
+    /// [default: 8443, 9901 and 9902, with --once 0]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
     /// Where the configuration, keys and tokens are written [default: ./portcullis-demo, with --once a folder that is removed]

@@ -30,11 +30,12 @@ const POLICIES: &[(&str, &str)] = &[
 /// Says that a folder is ours to write into again.
 const MARK: &str = ".portcullis-demo";
 
-/// The gateway's ports; 0 is any free one.
+/// The ports of the gateway and of the light switches; 0 is any free one.
 #[derive(Clone, Copy)]
 pub(super) struct Ports {
     pub(super) gateway: u16,
     pub(super) admin: u16,
+    pub(super) control: u16,
 }
 
 /// The folder; one that was made for `--once` is removed with this value.

@@ -96,9 +96,10 @@ fn run(args: &DemoArgs, output: &mut Output) -> Result<Exit, DemoFault> {
     let folder = Folder::prepare(args)?;
     let pki = Pki::make()?;
     let regions = Arc::new(runtime.block_on(start_regions(&pki))?);
-    folder.write(&pki, &regions, ports(args))?;
+    let ports = ports(args);
+    folder.write(&pki, &regions, ports)?;
     let app = start_gateway(folder.path())?;
-    let control = runtime.block_on(control::serve(control_port(args), Arc::clone(&regions)))?;
+    let control = runtime.block_on(control::serve(ports.control, Arc::clone(&regions)))?;
     let places = Places {
         folder: folder.path().to_owned(),
         gateway: format!("https://localhost:{}", gateway_port(&app)),
@@ -154,23 +155,33 @@ fn gateway_port(app: &App) -> u16 {
         .unwrap_or(0)
 }
 
+/// A named port has its neighbours beside it, so that two demos can run.
 fn ports(args: &DemoArgs) -> Ports {
     match args.port {
-        Some(0) => Ports { gateway: 0, admin: 0 },
-        Some(port) => Ports {
-            gateway: port,
-            admin: ADMIN_PORT,
+        None if args.once => Ports {
+            gateway: 0,
+            admin: 0,
+            control: 0,
         },
-        None if args.once => Ports { gateway: 0, admin: 0 },
         None => Ports {
             gateway: GATEWAY_PORT,
             admin: ADMIN_PORT,
+            control: CONTROL_PORT,
         },
+        Some(0) => Ports {
+            gateway: 0,
+            admin: 0,
+            control: 0,
+        },
+        Some(port) => {
+            let beside = |distance: u16| port.checked_add(distance).unwrap_or(0);
+            Ports {
+                gateway: port,
+                admin: beside(1),
+                control: beside(2),
+            }
+        }
     }
-}
-
-fn control_port(args: &DemoArgs) -> u16 {
-    if ports(args).admin == 0 { 0 } else { CONTROL_PORT }
 }
 
 fn introduce(app: &App, places: &Places, output: &mut Output) {
