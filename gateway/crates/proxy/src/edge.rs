@@ -146,6 +146,7 @@ impl ProxyHttp for EdgeProxy {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Self::CTX) {
         if let Some(journey) = context {
             journey.record(session, error);
+            journey.linger(session).await;
         }
     }
 

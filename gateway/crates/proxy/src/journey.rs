@@ -1,6 +1,7 @@
 //! One request between Pingora and the hall: every step the callbacks take, in the hall's words.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
@@ -12,12 +13,17 @@ use portcullis_model::{Reason, Rejection};
 use portcullis_pipeline::body::BodyPlan;
 use portcullis_pipeline::{Admission, Ending, Exchange, Gateway, LocalAnswer, Observation, RawHead};
 use portcullis_routing::attempt::{Failure, Outcome, TransportKind};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::link::RequestLink;
 use crate::respond;
 use crate::upstream::{Attempt, AttemptFacts};
 use crate::view;
+
+/// How long an HTTP/2 client that was answered early may go on sending before its stream is reset.
+const LINGER: Duration = Duration::from_secs(1);
+/// How much it may send in that time: an ordinary JSON body, not an upload.
+const LINGER_BYTES: usize = 64 * 1024;
 
 /// One request's journey.
 pub(crate) struct Journey {
@@ -342,6 +348,26 @@ impl Journey {
         }
         let bytes = (self.link.body().bytes(), session.body_bytes_sent() as u64);
         self.exchange.write_record(status, bytes, self.ending);
+    }
+
+    /// Lets an HTTP/2 client that was answered early finish a small body, unread: some clients (curl up to 8) drop
+    /// the answer when the reset of the stream arrives while they still send.
+    pub(crate) async fn linger(&self, session: &mut Session) {
+        let downstream = session.as_downstream_mut();
+        if self.ending != Ending::Complete || !downstream.is_http2() || downstream.is_body_done() {
+            return;
+        }
+        // Whatever ends this, the stream ends next.
+        let _ = timeout(LINGER, async {
+            let mut left = LINGER_BYTES;
+            while let Ok(Some(piece)) = downstream.read_request_body().await {
+                left = left.saturating_sub(piece.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        })
+        .await;
     }
 
     fn has_endpoint_answer(&self) -> bool {

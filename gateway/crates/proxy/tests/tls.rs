@@ -183,6 +183,46 @@ async fn an_http2_client_reaches_an_http11_endpoint() {
 }
 
 #[tokio::test]
+async fn an_early_refusal_resets_no_client_that_finishes_its_body_soon() {
+    let pki = Pki::new();
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(with_contract(with_tls(
+        plan(route("orders"), &[endpoint.address]),
+        &pki.leaf("api.example.com"),
+    )));
+    let mut sender = h2(&house, &pki).await;
+
+    let (reply, mut upload) = sender.send_request(request("POST", "/unknown"), false).unwrap();
+    whole(reply.await.unwrap().into_body()).await;
+    // Another request on the connection: a reset of the first would have arrived by then.
+    sender = sender.ready().await.unwrap();
+    let (reply, _) = sender.send_request(request("GET", "/unknown"), true).unwrap();
+    whole(reply.await.unwrap().into_body()).await;
+
+    upload.send_data(Bytes::from_static(b"{}"), true).unwrap();
+}
+
+#[tokio::test]
+async fn an_early_refusal_resets_a_client_that_never_finishes_its_body() {
+    let pki = Pki::new();
+    let endpoint = Endpoint::hello().await;
+    let house = House::open(with_contract(with_tls(
+        plan(route("orders"), &[endpoint.address]),
+        &pki.leaf("api.example.com"),
+    )));
+    let mut sender = h2(&house, &pki).await;
+
+    let (reply, mut upload) = sender.send_request(request("POST", "/unknown"), false).unwrap();
+    whole(reply.await.unwrap().into_body()).await;
+    let reset = std::future::poll_fn(|context| upload.poll_reset(context));
+    let reason = tokio::time::timeout(Duration::from_secs(10), reset)
+        .await
+        .unwrap();
+
+    assert_eq!(reason.unwrap(), h2::Reason::NO_ERROR);
+}
+
+#[tokio::test]
 async fn a_refusal_before_the_body_is_readable_and_the_connection_goes_on() {
     let pki = Pki::new();
     let endpoint = Endpoint::hello().await;
