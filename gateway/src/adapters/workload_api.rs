@@ -16,7 +16,7 @@ use crate::output::chain;
 /// Between attempts of the source itself.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// Between new sources, after one ended for good.
-const START_AGAIN: Duration = Duration::from_secs(5);
+const START_AGAIN: Duration = Duration::from_secs(1);
 /// After which an agent that has not delivered is worth a line in the log.
 const FIRST_DELIVERY: Duration = Duration::from_secs(10);
 

@@ -5,9 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
 use thiserror::Error;
@@ -17,6 +16,9 @@ const QUEUE: usize = 8_192;
 
 /// How long the writer may be behind before what it buffered is flushed.
 const FLUSH_AFTER: Duration = Duration::from_millis(200);
+
+/// How long a shutdown waits for the writer.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often a file is looked at for having been moved away (log rotation).
 const REOPEN_CHECK: Duration = Duration::from_secs(1);
@@ -57,9 +59,15 @@ pub enum LineFault {
 
 /// Hands lines to the writer thread without ever waiting for it.
 pub struct LineWriter {
-    queue: Mutex<Option<SyncSender<Vec<u8>>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    queue: SyncSender<Order>,
+    ended: Mutex<Receiver<()>>,
     dropped: IntCounter,
+}
+
+/// What the writer thread is told.
+enum Order {
+    Line(Vec<u8>),
+    Close,
 }
 
 impl LineWriter {
@@ -79,40 +87,45 @@ impl LineWriter {
     }
 
     fn over(sink: Sink, dropped: IntCounter) -> Result<Self, LineFault> {
-        let (sender, receiver) = sync_channel(QUEUE);
+        let (queue, orders) = sync_channel(QUEUE);
+        let (end, ended) = sync_channel(1);
         let lost = dropped.clone();
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || write_lines(&receiver, sink, &lost))
+            .spawn(move || {
+                write_lines(&orders, sink, &lost);
+                // Nobody may be waiting for it.
+                let _ = end.try_send(());
+            })
             .map_err(LineFault::Thread)?;
         Ok(Self {
-            queue: Mutex::new(Some(sender)),
-            thread: Mutex::new(Some(thread)),
+            queue,
+            ended: Mutex::new(ended),
             dropped,
         })
     }
 
     /// Queues a line, which must end with a line feed; a full queue drops and counts it.
     pub fn write(&self, line: Vec<u8>) {
-        let sender = match self.queue.lock() {
-            Ok(queue) => queue.clone(),
-            Err(_) => None,
-        };
-        let queued = sender.is_some_and(|sender| sender.try_send(line).is_ok());
-        if !queued {
+        if self.queue.try_send(Order::Line(line)).is_err() {
             self.dropped.inc();
         }
     }
 
-    /// Writes what is queued and ends the thread; called once, at shutdown.
+    /// Writes what is queued and ends the thread; called at shutdown, which a writer that is stuck holds up for
+    /// two seconds at most.
     pub fn close(&self) {
-        if let Ok(mut queue) = self.queue.lock() {
-            queue.take();
+        let deadline = Instant::now() + CLOSE_WITHIN;
+        loop {
+            match self.queue.try_send(Order::Close) {
+                Err(TrySendError::Full(_)) if Instant::now() < deadline => std::thread::yield_now(),
+                Ok(()) | Err(TrySendError::Full(_)) => break,
+                Err(TrySendError::Disconnected(_)) => return,
+            }
         }
-        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
-        if let Some(thread) = thread {
-            // A writer that panicked has nothing left to write.
-            let _ = thread.join();
+        if let Ok(ended) = self.ended.lock() {
+            // What a stuck writer still holds is lost with the process.
+            let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         }
     }
 }
@@ -186,29 +199,33 @@ fn is_same_file(path: &Path, _open: &File) -> bool {
     path.exists()
 }
 
-fn write_lines(queue: &Receiver<Vec<u8>>, mut sink: Sink, lost: &IntCounter) {
-    let mut checked = std::time::Instant::now();
-    loop {
-        let first = match queue.recv_timeout(FLUSH_AFTER) {
-            Ok(line) => Some(line),
+fn write_lines(orders: &Receiver<Order>, mut sink: Sink, lost: &IntCounter) {
+    let mut checked = Instant::now();
+    let mut is_open = true;
+    while is_open {
+        let mut next = match orders.recv_timeout(FLUSH_AFTER) {
+            Ok(order) => Some(order),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
         if checked.elapsed() >= REOPEN_CHECK {
-            checked = std::time::Instant::now();
+            checked = Instant::now();
             // A failure here shows again as a failing write, where the line is counted.
             let _ = sink.follow_rotation();
         }
-        let mut next = first;
-        while let Some(line) = next {
-            if sink.write(&line).is_err() {
-                lost.inc();
+        while let Some(order) = next {
+            match order {
+                Order::Line(line) => {
+                    if sink.write(&line).is_err() {
+                        lost.inc();
+                    }
+                }
+                Order::Close => is_open = false,
             }
-            next = queue.try_recv().ok();
+            next = orders.try_recv().ok();
         }
         let _ = sink.flush();
     }
-    let _ = sink.flush();
 }
 
 #[cfg(test)]
@@ -259,6 +276,39 @@ mod tests {
 
         assert!(dropped.get() >= 99, "{}", dropped.get());
         drop(release);
+    }
+
+    #[test]
+    fn lines_after_close_are_counted_as_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let dropped = counter();
+        let target = LineTarget::File(folder.path().join("access.log"));
+        let writer = LineWriter::open(&target, dropped.clone()).unwrap().unwrap();
+
+        writer.close();
+        writer.close();
+        writer.write(b"late\n".to_vec());
+
+        assert_eq!(dropped.get(), 1);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let mut sink = Sink::open(&path).unwrap();
+        sink.write(b"one\n").unwrap();
+
+        std::fs::rename(&path, folder.path().join("access.log.1")).unwrap();
+        sink.follow_rotation().unwrap();
+        sink.write(b"two\n").unwrap();
+        sink.flush().unwrap();
+
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("access.log.1")).unwrap(),
+            "one\n"
+        );
     }
 
     #[test]
