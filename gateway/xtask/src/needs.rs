@@ -86,6 +86,10 @@ pub(crate) const TEST_TOOLS: &[TestTool] = &[
         suite: "HTTP/2 conformance",
     },
     TestTool {
+        program: "promtool",
+        suite: "the metrics' form, judged by Prometheus",
+    },
+    TestTool {
         program: "opa",
         suite: "building the example policy.wasm again",
     },
