@@ -31,7 +31,9 @@ impl Slow {
                 let (arrived, let_go) = (Arc::clone(&arrived), Arc::clone(&let_go));
                 tokio::spawn(async move {
                     let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") && tcp.read_buf(&mut head).await.unwrap() > 0 {}
+                    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                        assert!(tcp.read_buf(&mut head).await.unwrap() > 0, "half a head");
+                    }
                     arrived.add_permits(1);
                     let_go.acquire().await.unwrap().forget();
                     tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await.unwrap();

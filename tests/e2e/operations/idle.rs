@@ -1,1 +1,182 @@
-//! Being written.
+//! Ten thousand connections that do nothing.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::seen::Seen;
+use crate::support::{Authority, Client, Dial, TestGateway, client, configure, folder, wait_for, wait_until};
+
+/// How many are promised.
+const WANTED: usize = 10_000;
+/// Descriptors that a process needs beside its connections.
+const SPARE: usize = 300;
+/// What the client process is told: address, how many, and the file with its roots.
+const TOLD: &str = "PORTCULLIS_E2E_IDLE_CLIENT";
+
+const TEXT: &str = r#"
+version: 1
+gateway: { admin: { listen: "127.0.0.1:0" } }
+listeners:
+  public:
+    listen: "127.0.0.1:0"
+    tls: { certificates: [{ chain: server.pem, key: server.key }] }
+    limits: { idle_timeout: 10m, per_address: 20000, handshakes_per_address: 100000/s, max_connections: 30000 }
+routes:
+  - { name: ping, match: { path: /ping }, public: true, respond: { status: 200, body: pong } }
+"#;
+
+/// The most descriptors the system lets a process have.
+fn descriptor_limit() -> usize {
+    let output = Command::new("sh").args(["-c", "ulimit -Hn"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap_or(1 << 20)
+}
+
+/// Resident memory of a process in KiB.
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// The client in its own process: this test binary again, told to hold connections.
+struct Holder {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Holder {
+    fn start(told: &str) -> Self {
+        let own = std::env::current_exe().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", r#"ulimit -n "$(ulimit -Hn)" && exec "$0" "$@""#])
+            .arg(own)
+            .args(["--exact", "operations::idle::the_client_process_holds_connections", "--nocapture"])
+            .env(TOLD, told)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { child, output }
+    }
+
+    /// Waits until it holds them all.
+    fn wait_until_holding(&mut self) -> usize {
+        let mut lines = self.output.by_ref().lines().map_while(Result::ok);
+        let line = lines.find_map(|line| line.split("holding ").nth(1).map(str::to_owned));
+        line.expect("the client process to hold its connections").trim().parse().unwrap()
+    }
+
+    /// Lets it go.
+    fn finish(mut self) {
+        drop(self.child.stdin.take());
+        wait_for("the client process to end", || self.child.try_wait().unwrap());
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The slowest but one in a hundred of some requests on a kept connection.
+async fn p99(client: &mut Client) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..300 {
+        let began = Instant::now();
+        assert_eq!(client.send(Method::GET, "/ping", &[], b"").await.unwrap().body, "pong");
+        times.push(began.elapsed());
+    }
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_idle_connections_are_held_while_a_good_client_is_answered() {
+    let fits = descriptor_limit().saturating_sub(SPARE);
+    let count = WANTED.min(fits);
+    if count < WANTED {
+        eprintln!("SKIPPED: {} of {WANTED} idle connections; the descriptor limit holds {count}", WANTED - count);
+    }
+    let (folder, authority) = (folder(), Authority::new("edge"));
+    authority.leaf(&["api.example.com"], None).write(folder.path(), "server");
+    fs::write(folder.path().join("roots.pem"), &authority.pem).unwrap();
+    configure(folder.path(), TEXT);
+    let gateway = TestGateway::spawn_with_all_descriptors(folder);
+    let (address, seen) = (gateway.address("public"), Seen::of(&gateway));
+    let mut good = Dial::tls(address, "api.example.com", authority.roots(), None).connect().await.unwrap();
+    let (quiet, empty) = (p99(&mut good).await, resident(gateway.pid()));
+
+    let began = Instant::now();
+    let mut holder = Holder::start(&format!("{address} {count} {}", gateway.path("roots.pem").display()));
+    let held = tokio::task::block_in_place(|| holder.wait_until_holding());
+    let (took, full) = (began.elapsed(), resident(gateway.pid()));
+
+    assert_eq!(held, count);
+    assert!(seen.metric("portcullis_connections", &["public"]).await >= count as f64, "held, not only accepted");
+    let busy = p99(&mut good).await;
+    let fresh = Dial::h2(address, "api.example.com", authority.roots(), None).get("/ping", &[]).await;
+    assert_eq!(fresh.body, "pong");
+    assert_eq!(seen.metric("portcullis_connections_refused_total", &[]).await, 0.0);
+    let each = full.saturating_sub(empty) as f64 / count as f64;
+    println!(
+        "{count} idle TLS connections, opened in {took:?}: {each:.1} KiB resident each ({empty} to {full} KiB); \
+         a good client's p99 {quiet:?} before, {busy:?} beside them"
+    );
+    assert!(each < 64.0, "{each:.1} KiB for each idle connection");
+
+    holder.finish();
+    wait_until("the connections to be forgotten", || async {
+        (seen.metric("portcullis_connections", &["public"]).await <= 2.0).then_some(())
+    })
+    .await;
+    println!("resident after they left: {} KiB", resident(gateway.pid()));
+    assert_eq!(good.send(Method::GET, "/ping", &[], b"").await.unwrap().body, "pong");
+}
+
+/// Not a test of its own: the test above starts this binary again for it. Without being told to, it does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_process_holds_connections() {
+    let Ok(told) = std::env::var(TOLD) else { return };
+    let mut words = told.splitn(3, ' ');
+    let address: std::net::SocketAddr = words.next().unwrap().parse().unwrap();
+    let count: usize = words.next().unwrap().parse().unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(words.next().unwrap()).unwrap()).unwrap();
+    let config = client::client_config(Arc::new(roots), None, b"http/1.1");
+
+    let mut held = Vec::with_capacity(count);
+    let mut opening = JoinSet::new();
+    for _ in 0..count {
+        while opening.len() >= 64 {
+            held.push(opening.join_next().await.unwrap().unwrap());
+        }
+        let config = Arc::clone(&config);
+        opening.spawn(async move {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let mut stream = client::handshake(tcp, &config, "api.example.com").await.unwrap();
+            stream.write_all(b"GET /ping HTTP/1.1\r\nhost: api.example.com\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"pong") {
+                assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "closed before the answer");
+            }
+            stream
+        });
+    }
+    held.extend(opening.join_all().await);
+    println!("holding {}", held.len());
+    tokio::task::block_in_place(|| std::io::stdin().read_to_end(&mut Vec::new())).unwrap();
+}

@@ -70,7 +70,7 @@ routes:
     }
 
     async fn probed() -> Self {
-        Self::start("    health: { probe: { http: /healthz }, interval: 200ms, timeout: 1s, fall: 2, rise: 2 }").await
+        Self::start("    health: { probe: { http: /healthz }, interval: 500ms, timeout: 500ms, fall: 2, rise: 2 }").await
     }
 
     fn dials(&self) -> Vec<Dial> {
@@ -226,7 +226,7 @@ async fn an_http_probe_that_fails_moves_traffic_and_one_that_passes_brings_it_ba
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tcp_probe_needs_only_a_connection() {
     let world =
-        World::start("    health: { probe: { tcp: true }, interval: 200ms, timeout: 1s, fall: 2, rise: 1 }").await;
+        World::start("    health: { probe: { tcp: true }, interval: 500ms, timeout: 500ms, fall: 2, rise: 1 }").await;
     let seen = Seen::of(&world.gateway);
     world.eu_west.set_health(StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(world.get("/anywhere/1", &[]).await.body, "eu-west");
@@ -305,7 +305,7 @@ async fn a_refused_connection_is_tried_elsewhere_for_a_post_too() {
 async fn an_endpoint_that_fails_while_its_probes_are_green_is_ejected() {
     let (good, bad) = (Endpoint::start("good").await, Endpoint::start("bad").await);
     bad.behave(Behaviour::Status(StatusCode::INTERNAL_SERVER_ERROR));
-    let probe = "health: { probe: { http: /healthz }, interval: 200ms }";
+    let probe = "health: { probe: { http: /healthz }, interval: 500ms, timeout: 500ms }";
     let (gateway, dial) = one_pool(&format!("{}, {}", written(&good), written(&bad)), probe);
     let seen = Seen::of(&gateway);
     let mut client = dial.connect().await.unwrap();
@@ -348,7 +348,7 @@ async fn weights_share_the_requests_of_a_site() {
 async fn a_name_is_resolved_and_its_addresses_are_probed() {
     let endpoint = Endpoint::start("named").await;
     let name = format!("{{ dns: \"localhost:{}\" }}", endpoint.address.port());
-    let (gateway, dial) = one_pool(&name, "health: { probe: { tcp: true }, interval: 200ms, rise: 1 }");
+    let (gateway, dial) = one_pool(&name, "health: { probe: { tcp: true }, interval: 500ms, timeout: 500ms, rise: 1 }");
 
     for _ in 0..20 {
         assert_eq!(dial.get("/x", &[]).await.body, "named");

@@ -70,6 +70,7 @@ listeners:
   public:
     listen: "127.0.0.1:0"
     tls: {{ certificates: [{{ chain: server.pem, key: server.key }}] }}
+    limits: {{ handshakes_per_address: 10000/s }}
 issuers:
   idp: {{ issuer: "https://login.example.com", jwks: {{ file: jwks.json }}, audiences: [api] }}
 pools:
@@ -206,15 +207,21 @@ async fn is_resumed(dial: &Dial) -> bool {
     last == Some(HandshakeKind::Resumed)
 }
 
+/// How the next connection of a client that remembers a session begins.
+async fn handshake_kind(dial: &Dial) -> Option<HandshakeKind> {
+    let tcp = TcpStream::connect(dial.address).await.unwrap();
+    let stream = client::handshake(tcp, dial.tls.as_ref().unwrap(), "api.example.com").await.unwrap();
+    stream.get_ref().1.handshake_kind()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_equal_configuration_changes_nothing_and_keeps_sessions() {
     let edge = Edge::start(&[]).await;
     let (seen, dial) = (edge.seen(), edge.dial());
     let revision = seen.revision().await;
     assert!(is_resumed(&dial).await, "a session is resumed");
-    let remembered = dial.tls.clone().unwrap();
 
-    edge.gateway.configure(&format!("# only a remark\n{}", text(&edge.endpoint, 0)));
+    edge.gateway.configure(&format!("{}# only a remark\n", text(&edge.endpoint, 0)));
     wait_until("the reload to be counted", || async {
         (seen.metric("portcullis_config_reloads_total", &["unchanged"]).await >= 1.0).then_some(())
     })
@@ -222,9 +229,23 @@ async fn an_equal_configuration_changes_nothing_and_keeps_sessions() {
 
     assert_eq!(seen.revision().await, revision);
     assert_eq!(seen.metric("portcullis_config_reloads_total", &["published"]).await, 0.0);
-    let tcp = TcpStream::connect(dial.address).await.unwrap();
-    let stream = client::handshake(tcp, &remembered, "api.example.com").await.unwrap();
-    assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed), "the same trust generation");
+    assert_eq!(handshake_kind(&dial).await, Some(HandshakeKind::Resumed), "the same trust generation");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_new_certificates_begin_a_new_trust_generation() {
+    let edge = Edge::start(&[]).await;
+    let (seen, dial) = (edge.seen(), edge.dial());
+    let revision = seen.revision().await;
+    assert!(is_resumed(&dial).await, "a session is resumed");
+
+    edge.gateway.configure(&format!("# every line moves\n{}", text(&edge.endpoint, 1)));
+    let moved = seen.revision_after(&revision).await;
+    assert_eq!(handshake_kind(&dial).await, Some(HandshakeKind::Resumed), "the same certificates");
+
+    edge.authority.leaf(&["api.example.com"], None).write(edge.gateway.folder.path(), "server");
+    seen.revision_after(&moved).await;
+    assert_eq!(handshake_kind(&dial).await, Some(HandshakeKind::Full), "other certificates");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,14 +82,35 @@ impl TestGateway {
 
     /// The same with more arguments.
     pub fn start_with(folder: TempDir, arguments: &[&str]) -> Self {
-        let gateway = Self::spawn(folder, arguments);
-        gateway.log.wait_for("the gateway to be ready", |line| line["fields"]["message"] == "ready" || line["message"] == "ready");
+        let mut gateway = Self::spawn(folder, arguments);
+        gateway.wait_until_ready();
         gateway
+    }
+
+    /// Waits until it says that it is ready; one that does not start fails at once.
+    pub fn wait_until_ready(&mut self) {
+        let log = self.log.clone();
+        wait_for("the gateway to be ready", || {
+            let is_ready = log.all().iter().any(|line| line["fields"]["message"] == "ready" || line["message"] == "ready");
+            assert!(is_ready || !self.has_exited(), "the gateway does not start");
+            is_ready.then_some(())
+        });
     }
 
     /// Starts the binary without waiting.
     pub fn spawn(folder: TempDir, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        Self::spawn_by(Command::new(env!("CARGO_BIN_EXE_portcullis")), folder, arguments)
+    }
+
+    /// The same with as many file descriptors as the system gives.
+    pub fn spawn_with_all_descriptors(folder: TempDir) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"ulimit -n "$(ulimit -Hn)" && exec "$0" "$@""#, env!("CARGO_BIN_EXE_portcullis")]);
+        Self::spawn_by(command, folder, &[])
+    }
+
+    fn spawn_by(mut command: Command, folder: TempDir, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(["--log-format", "json", "run", "--config"])
             .arg(folder.path().join("portcullis.yaml"))
             .args(arguments)
