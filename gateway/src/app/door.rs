@@ -114,16 +114,16 @@ pub(crate) async fn drain(proxy: &Proxy, limit: Duration) {
 /// Probes over the connections that requests use.
 pub(crate) fn probe(gateway: Arc<Gateway>) -> Probe {
     Arc::new(move |pool: Arc<Pool>, target: ProbeTarget| {
-        let tls = pool
-            .tls()
-            .then(|| gateway.snapshot().identity.upstream_tls(pool.id()))
-            .flatten();
+        let tls = gateway.snapshot().identity.upstream_tls(pool.id());
         async move {
+            if pool.tls() && tls.is_none() {
+                return Err("its TLS material is being replaced".to_owned());
+            }
             let health = pool.health();
             let probe = portcullis_proxy::Probe {
                 endpoint: target.endpoint,
                 dns: target.dns,
-                tls,
+                tls: tls.filter(|_| pool.tls()),
                 protocol: pool.protocol(),
                 plan: health.probe.clone().unwrap_or(ProbePlan::Tcp),
                 timeout: health.timeout,
