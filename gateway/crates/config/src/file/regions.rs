@@ -8,7 +8,7 @@ use portcullis_routing::plan::Protocol;
 use super::patterns::HostText;
 use super::scalars::FilePath;
 use super::section::{List, Named, section, words};
-use super::units::{Percent, Period, Rate, Whole};
+use super::units::{Percent, Period, Whole};
 
 section! {
     /// A region.
@@ -48,10 +48,8 @@ section! {
     struct Site {
         /// At least one.
         required endpoints: List<Endpoint>,
-        /// Requests per second that the site serves well, as in `320/s`.
-        optional capacity: Rate,
     }
-    later { "capacity_per_endpoint" }
+    later { "capacity", "capacity_per_endpoint" }
 }
 
 section! {

@@ -49,6 +49,8 @@ pub(super) fn check(file: &GatewayFile, problems: &mut Problems) {
 fn addresses(file: &GatewayFile, problems: &mut Problems) {
     let mut seen: Vec<(SocketAddr, &Origin)> = Vec::new();
     let admin_origin = admin_at(file).map(|at| &at.origin);
+    let admin_keys = file.gateway.get().and_then(|gateway| gateway.admin.get());
+    let is_default_admin = admin_keys.is_none_or(|keys| keys.listen.is_absent());
     let listening = entries(&file.listeners)
         .filter_map(|entry| entry.value.get())
         .flat_map(|listener| one_or_many(&listener.listen))
@@ -60,6 +62,11 @@ fn addresses(file: &GatewayFile, problems: &mut Problems) {
         {
             let message = format!("{address} is taken by {taken} already");
             let hint = format!("{} on line {}", first.path, first.line);
+            problems.push(Problem::error("duplicate-address", origin, message).with_hint(hint));
+        }
+        if is_default_admin && overlap(admin(file), address) {
+            let message = format!("{address} is taken by the admin port");
+            let hint = "move one of them: `gateway: { admin: { listen: \"127.0.0.1:9902\" } }`";
             problems.push(Problem::error("duplicate-address", origin, message).with_hint(hint));
         }
         seen.push((address, origin));

@@ -9,6 +9,7 @@ mod names;
 mod pools;
 mod regions;
 mod routes;
+mod without_effect;
 
 use portcullis_model::{Problems, RegionId};
 
@@ -26,6 +27,7 @@ pub(crate) fn check(file: &GatewayFile, local: Option<&RegionId>, problems: &mut
     regions::check(file, local, problems);
     pools::check(file, local, problems);
     routes::check(file, problems);
+    without_effect::check(file, problems);
 }
 
 /// The listeners that serve routes.

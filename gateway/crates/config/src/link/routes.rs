@@ -336,8 +336,4 @@ fn rewrite(route: &Route, problems: &mut Problems) {
             problems.push(Problem::error("conflicting-keys", &prefix.origin, message));
         }
     }
-    if !is_written(&route.pool) {
-        let message = "`rewrite` changes what an endpoint sees, and this route has no pool";
-        problems.push(Problem::error("conflicting-keys", &prefix.origin, message));
-    }
 }

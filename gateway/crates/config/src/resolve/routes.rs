@@ -391,6 +391,9 @@ fn fields(key: &Key<Fields>, direction: Direction, resolver: &mut Resolver<'_, '
             resolver.error("duplicate-key", &entry.name.origin, message);
         }
         let Some(value) = entry.value.at() else { continue };
+        if direction == Direction::Request && CREDENTIALS.contains(&name.as_str()) {
+            refuse_inline_secret(&name, value, resolver);
+        }
         if let Some(value) = field_value(value, resolver) {
             plan.set.push((name, value));
         }
@@ -409,6 +412,20 @@ fn refuse_framing(name: &HeaderName, origin: &Origin, direction: Direction, reso
     } else if FRAMING.contains(&name.as_str()) {
         let message = format!("the field `{name}` frames the message; the gateway writes it itself");
         resolver.error("bad-value", origin, message);
+    }
+}
+
+/// Request fields that hold a credential whatever the endpoint is.
+const CREDENTIALS: &[&str] = &["authorization", "cookie", "proxy-authorization", "x-api-key"];
+
+fn refuse_inline_secret(name: &HeaderName, at: &At<FieldValue>, resolver: &mut Resolver<'_, '_>) {
+    match &at.value {
+        FieldValue::Secret(_) => {}
+        FieldValue::Text(_) => {
+            let message = format!("the field `{name}` is a secret, and secrets do not stand in the file");
+            let hint = "write \"${file:/run/secrets/…}\" or \"${env:…}\"";
+            resolver.error_with_hint("inline-secret", &at.origin, message, hint);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::file::GatewayFile;
 use crate::file::guards::exactly_one;
 use crate::file::regions::{Endpoint, Health, Pool, Probe};
 use crate::file::section::{At, Key, List, entries, items};
-use crate::file::units::{Rate, Whole};
+use crate::file::units::Whole;
 use crate::link;
 
 /// A fall or rise of the file as the plan's number; the reader has bounded it.
@@ -134,21 +134,13 @@ fn sites(
             continue;
         };
         let endpoints = self::endpoints(endpoints, resolver);
-        let capacity = site.capacity.at().map(|capacity| {
-            if capacity.value.per.as_secs() != 1 {
-                let message = "capacity is counted per second";
-                resolver.error_with_hint("bad-unit", &capacity.origin, message, "write one like \"320/s\"");
-            }
-            let Rate { count, .. } = capacity.value;
-            count.get()
-        });
         let region = RegionId::from(entry.name.value.as_str());
         let origin = entry.name.origin.clone();
         sites.push(SitePlan {
             region,
             origin,
             endpoints,
-            capacity_per_second: capacity,
+            capacity_per_second: None,
         });
     }
     Some(sites)
