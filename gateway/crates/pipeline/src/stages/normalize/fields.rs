@@ -11,40 +11,66 @@ use portcullis_model::Reason;
 /// More nominations than any honest `Connection` field makes.
 const MAX_NOMINATIONS: usize = 16;
 
-/// Fields that describe one connection (RFC 9110 section 7.6.1); an end never sees another connection's.
-const HOP_BY_HOP: [&str; 8] = [
+/// Fields that describe one connection (RFC 9110 section 7.6.1); an end never sees another connection's. A
+/// request's trailers are not passed on, so nothing may announce them.
+const HOP_BY_HOP: [&str; 10] = [
     "connection",
+    "http2-settings",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
     "te",
+    "trailer",
     "transfer-encoding",
     "upgrade",
 ];
 
 /// Fields by which endpoints are told who the client is: only the gateway writes them.
-const IDENTITY_PREFIXES: [&str; 8] = [
+const IDENTITY_PREFIXES: [&str; 18] = [
     "x-portcullis-",
+    "client-cert",
+    "ssl-client-",
     "x-client-cert",
-    "x-forwarded-client-",
+    "x-tls-client-",
     "x-ssl-",
     "x-spiffe",
+    "x-arr-",
     "x-amzn-mtls-",
+    "x-amzn-oidc-",
+    "x-apigateway-",
+    "x-auth-request-",
     "x-authenticated-",
     "x-goog-authenticated-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
+    "x-remote-",
+    "remote-",
 ];
 
-/// Fields that say where a request came from: rewritten, and read only when the peer is a trusted proxy.
+/// Fields that say where a request came from: rewritten, and read only when the peer is a trusted proxy. Every
+/// `x-forwarded-` field is one, those that name a user or a certificate too.
+const FORWARDING_PREFIX: &str = "x-forwarded-";
 const FORWARDING: [&str; 8] = [
+    "cf-connecting-ip",
+    "fastly-client-ip",
     "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-real-ip",
     "x-request-id",
+];
+
+/// Fields by which some endpoints take another path or method than the request line's: than the one that was checked.
+const OVERRIDES: [&str; 7] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
 ];
 
 /// Fields of which a request may have one at most: two would let a guard and an endpoint each read another.
@@ -136,6 +162,8 @@ fn is_dropped(name: &HeaderName) -> bool {
         || name == "host"
         || HOP_BY_HOP.contains(&name)
         || FORWARDING.contains(&name)
+        || OVERRIDES.contains(&name)
+        || name.starts_with(FORWARDING_PREFIX)
         || IDENTITY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
@@ -276,6 +304,38 @@ mod tests {
 
         assert_eq!(out.headers.len(), 1);
         assert!(out.headers.contains_key("accept"));
+    }
+
+    #[test]
+    fn what_common_endpoints_take_for_the_gateways_word_never_crosses() {
+        let names = [
+            "client-cert",
+            "client-cert-chain",
+            "ssl-client-cert",
+            "x-tls-client-cert",
+            "x-arr-clientcert",
+            "x-amzn-oidc-data",
+            "x-goog-iap-jwt-assertion",
+            "x-ms-client-principal",
+            "x-auth-request-user",
+            "x-remote-user",
+            "remote-user",
+            "x-forwarded-user",
+            "x-forwarded-access-token",
+            "x-forwarded-ssl",
+            "x-client-ip",
+            "true-client-ip",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-original-method",
+            "x-http-method-override",
+            "http2-settings",
+            "trailer",
+        ];
+        for name in names {
+            let out = canonical(&[(name, "forged"), ("x-own", "1")], &[]).unwrap();
+            assert_eq!(out.headers.keys_len(), 1, "{name}");
+        }
     }
 
     #[test]
