@@ -1,6 +1,7 @@
 //! Pingora's session, read in the hall's words.
 
-use http::header::UPGRADE;
+use http::Version;
+use http::header::{CONNECTION, UPGRADE};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::RequestHeader;
 
@@ -24,12 +25,21 @@ pub(crate) fn target(head: &RequestHeader) -> (&[u8], Option<&str>) {
     (path, std::str::from_utf8(authority).ok())
 }
 
-/// The protocol an HTTP/1.1 client asks to switch to.
+/// The protocol an HTTP/1.1 client asks to switch to: only when `Connection` says that the wish is this client's own
+/// (RFC 9110 section 7.8), and never in HTTP/1.0, whose clients cannot follow.
 pub(crate) fn upgrade(session: &ServerSession) -> Option<&str> {
-    if session.is_http2() {
+    let head = session.req_header();
+    if head.version != Version::HTTP_11 {
         return None;
     }
-    session.req_header().headers.get(UPGRADE)?.to_str().ok()
+    let is_own = head
+        .headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+    is_own.then(|| head.headers.get(UPGRADE)?.to_str().ok())?
 }
 
 #[cfg(test)]

@@ -434,6 +434,28 @@ async fn a_websocket_passes_where_the_route_allows_it() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_nobody_can_follow_is_not_asked_for() {
+    let endpoint = Endpoint::start(|request| {
+        assert!(!request.to_ascii_lowercase().contains("upgrade"), "{request}");
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec()
+    })
+    .await;
+    let mut open = route("orders");
+    open.websocket = true;
+    let house = House::open(plan(open, &[endpoint.address]));
+
+    let old = house
+        .ask("GET /ws HTTP/1.0\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        .await;
+    let unsaid = house
+        .ask("GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n")
+        .await;
+
+    assert!(old.ends_with("ok"), "{old}");
+    assert!(unsaid.ends_with("ok"), "{unsaid}");
+}
+
+#[tokio::test]
 async fn a_redirecting_listener_sends_to_https_and_serves_nothing() {
     let endpoint = Endpoint::hello().await;
     let mut plan = plan(route("orders"), &[endpoint.address]);
