@@ -178,6 +178,31 @@ fn a_private_key_never_shows_in_a_snippet_or_a_debug_dump() {
 }
 
 #[test]
+fn an_access_log_without_its_folder_is_a_problem_except_offline() {
+    let folder = Folder::with_everything();
+    let telemetry = |to: &str| format!("{SMALLEST}telemetry: {{ access_log: {{ to: {to} }} }}\n");
+    folder.write("here.yaml", &telemetry("access.log"));
+    folder.write("nowhere.yaml", &telemetry("nowhere/access.log"));
+    folder.write("folder.yaml", &telemetry("."));
+
+    let here = folder.load("here.yaml");
+    let nowhere = folder.load("nowhere.yaml").unwrap_err();
+    let is_folder = folder.load("folder.yaml").unwrap_err();
+    let offline = load(
+        &folder.path().join("nowhere.yaml"),
+        &LoadOptions {
+            offline: true,
+            ..options()
+        },
+    );
+
+    assert!(here.is_ok());
+    assert!(nowhere.problems.to_string().contains("there is no folder"));
+    assert!(is_folder.problems.to_string().contains("is a folder"));
+    assert!(offline.is_ok());
+}
+
+#[test]
 fn the_revision_changes_with_a_certificate_and_not_by_itself() {
     let folder = Folder::with_everything();
     folder.write("portcullis.yaml", SMALLEST);

@@ -1,10 +1,10 @@
 //! `gateway` and `telemetry`, and what of the file is fixed until restart.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use portcullis_model::{ListenerId, RegionId};
+use portcullis_model::{ListenerId, Origin, RegionId};
 
 use super::Resolver;
 use crate::boot::{AccessLogTarget, BootListener, BootPlan, EgressHost};
@@ -64,7 +64,7 @@ pub(super) fn boot(file: &GatewayFile, region: &RegionId, resolver: &mut Resolve
             .flat_map(|egress| items(&egress.allow))
             .filter_map(|host| egress_host(host, resolver))
             .collect(),
-        access_log: access_log(file),
+        access_log: access_log(file, resolver),
     }
 }
 
@@ -121,7 +121,7 @@ fn never_called() -> impl Iterator<Item = IpNet> {
         .filter_map(|network| network.parse().ok())
 }
 
-fn access_log(file: &GatewayFile) -> AccessLogTarget {
+fn access_log(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> AccessLogTarget {
     let log = file
         .telemetry
         .get()
@@ -135,6 +135,30 @@ fn access_log(file: &GatewayFile) -> AccessLogTarget {
         "stdout" => AccessLogTarget::Stdout,
         "stderr" => AccessLogTarget::Stderr,
         "none" => AccessLogTarget::None,
-        path => AccessLogTarget::File(PathBuf::from(Files::name_beside(&to.origin, path).as_ref())),
+        path => {
+            let path = PathBuf::from(Files::name_beside(&to.origin, path).as_ref());
+            if !resolver.files.is_offline() {
+                refuse_unwritable(&path, &to.origin, resolver);
+            }
+            AccessLogTarget::File(path)
+        }
     }
+}
+
+/// What would keep the gateway from starting, as far as it can be seen without writing.
+fn refuse_unwritable(path: &Path, origin: &Origin, resolver: &mut Resolver<'_, '_>) {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let (message, hint) = if path.is_dir() {
+        let message = format!("the access log {:?} is a folder", path.display());
+        (message, "write the path of a file, `stdout`, `stderr` or `none`")
+    } else if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        let message = format!("there is no folder {:?} for the access log", folder.display());
+        (
+            message,
+            "make it first: the gateway makes the file, not its folder",
+        )
+    } else {
+        return;
+    };
+    resolver.error_with_hint("unwritable-file", origin, message, hint);
 }
