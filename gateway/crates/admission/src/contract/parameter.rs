@@ -53,7 +53,7 @@ pub(super) enum Reading {
 pub(super) struct Sources<'r> {
     pub(super) head: &'r RequestHead<'r>,
     pub(super) path: &'r [(std::sync::Arc<str>, String)],
-    pub(super) cookies: Vec<(&'r str, &'r str)>,
+    pub(super) cookies: Vec<(&'r [u8], &'r [u8])>,
 }
 
 /// Why text is not a value.
@@ -99,16 +99,17 @@ impl Source {
 
 impl<'r> Sources<'r> {
     pub(super) fn new(head: &'r RequestHead<'r>, path: &'r [(std::sync::Arc<str>, String)]) -> Self {
-        // A cookie field that is not text has no parameters; a required one is then missing.
-        let fields = head
+        // As bytes: one cookie that is not text must not hide the others.
+        let cookies = head
             .headers
             .get_all(http::header::COOKIE)
             .into_iter()
-            .filter_map(|field| field.to_str().ok());
-        let cookies = fields
-            .flat_map(|field| field.split(';'))
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(name, value)| (name.trim(), value.trim()))
+            .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
+            .filter_map(|pair| {
+                let at = pair.iter().position(|byte| *byte == b'=')?;
+                let (name, value) = pair.split_at(at);
+                Some((name.trim_ascii(), value.get(1..)?.trim_ascii()))
+            })
             .collect();
         Self { head, path, cookies }
     }
@@ -173,11 +174,16 @@ impl Parameter {
                 }
             }
             Source::Cookie => {
-                let mut values = sources.cookies.iter().filter(|(name, _)| *name == self.name);
+                let own = |(name, _): &&(&[u8], &[u8])| *name == self.name.as_bytes();
+                let mut values = sources.cookies.iter().filter(own);
                 match (values.next(), values.next()) {
                     (None, _) => Ok(None),
                     (Some(_), Some(_)) => Err(Unreadable::repeated()),
-                    (Some((_, value)), None) => self.reading.read_plain(value).map(Some),
+                    (Some((_, value)), None) => {
+                        let text = std::str::from_utf8(value).ok().filter(|text| text.is_ascii());
+                        let text = text.ok_or(Unreadable::new("encoding", "visible ASCII"))?;
+                        self.reading.read_plain(text).map(Some)
+                    }
                 }
             }
         }

@@ -192,6 +192,21 @@ fn cookies_are_checked_and_a_repeated_one_is_refused() {
 }
 
 #[test]
+fn a_cookie_that_is_not_text_hides_no_other() {
+    let session = json!({"name": "n", "in": "cookie", "schema": {"type": "integer"}});
+    let contract = compiled(with_parameter(session));
+    let judge = |cookie: &str| {
+        Request::get("/things/1")
+            .header("cookie", cookie)
+            .judge_head(&contract, false)
+    };
+
+    assert!(judge("a=caf\u{e9}; n=12").is_ok());
+    assert_eq!(told(judge("a=caf\u{e9}; n=x")), ["cookie /n type"]);
+    assert_eq!(told(judge("n=caf\u{e9}")), ["cookie /n encoding"]);
+}
+
+#[test]
 fn every_violation_is_told_and_nothing_that_was_sent() {
     let parameters = json!([
         {"name": "a", "in": "query", "schema": {"type": "integer"}},
