@@ -37,10 +37,11 @@ pub(crate) async fn authenticate(
         peer: context.connection.peer_identity(),
     };
     let found = if context.is_offline {
-        authenticator.authenticate_offline(credentials, context.now.wall)?
+        authenticator.authenticate_offline(credentials, context.now.wall)
     } else {
-        authenticator.authenticate(credentials, context.now.wall).await?
+        authenticator.authenticate(credentials, context.now.wall).await
     };
+    let found = found.map_err(|rejection| decided_by_the_route(rejection, &routed))?;
     let principal = found.principal;
     context.record.principal = Some(principal.to_string());
     context.record.tenant = principal.attributes.tenant.as_deref().map(str::to_owned);
@@ -56,6 +57,18 @@ pub(crate) async fn authenticate(
         principal,
         early_fields,
     })
+}
+
+/// A refusal that no scheme of its own decided, as of missing credentials, is the demand of the first scheme.
+fn decided_by_the_route(rejection: Rejection, routed: &Routed) -> Rejection {
+    let is_decided = rejection
+        .detail
+        .as_ref()
+        .is_some_and(|detail| detail.decided_by.is_some());
+    match routed.route.plan.authenticate.first() {
+        Some(scheme) if !is_decided => rejection.decided_by(&scheme.origin),
+        Some(_) | None => rejection,
+    }
 }
 
 fn charge_early(context: &mut Context<'_>, routed: &Routed) -> Result<Option<RateLimitFields>, Rejection> {
