@@ -40,7 +40,10 @@ impl World {
 version: 1
 gateway: {{ region: eu-west, admin: {{ listen: "127.0.0.1:0" }} }}
 listeners:
-  public: {{ listen: "127.0.0.1:0", tls: {{ certificates: [{{ chain: server.pem, key: server.key }}] }} }}
+  public:
+    listen: "127.0.0.1:0"
+    tls: {{ certificates: [{{ chain: server.pem, key: server.key }}] }}
+    limits: {{ handshakes_per_address: 10000/s }}
 issuers:
   idp: {{ issuer: "https://login.example.com", jwks: {{ file: jwks.json }}, audiences: [api], claims: {{ region: region }} }}
 jurisdictions: {{ EU: [eu-west, eu-central], US: [us-east] }}

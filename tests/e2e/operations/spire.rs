@@ -266,7 +266,7 @@ async fn the_gateway_lives_on_identities_from_a_real_spire() {
     let denied = other.get("/billing/1", &[]).await;
     assert_eq!(denied.status, StatusCode::FORBIDDEN, "another workload of the same domain");
     let missing = plain.get("/billing/1", &[]).await;
-    assert_eq!((missing.status, missing.code().as_str()), (StatusCode::UNAUTHORIZED, "credentials-missing"));
+    assert_eq!((missing.status, missing.code().as_str()), (StatusCode::UNAUTHORIZED, "certificate-missing"));
     let forged = Authority::new("forger").leaf(&[], Some(WEB));
     let forged = Dial::tls(address, "api.example.com", authority.roots(), Some(&forged));
     if let Ok(mut client) = forged.connect().await {
