@@ -223,7 +223,9 @@ impl<'a> Files<'a> {
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
             return Err(io::Error::other(format!("larger than {} MiB", limit >> 20)));
         }
-        self.digest.update(path.as_os_str().as_encoded_bytes());
+        // The name only: the same files in another folder, or named from elsewhere, are the same revision.
+        self.digest
+            .update(path.file_name().unwrap_or_default().as_encoded_bytes());
         self.digest.update(Sha256::digest(&bytes));
         Ok(bytes)
     }
@@ -299,5 +301,19 @@ mod tests {
 
         assert_eq!(revision("1"), revision("1"));
         assert_ne!(revision("1"), revision("2"));
+    }
+
+    #[test]
+    fn the_revision_does_not_tell_where_the_files_are() {
+        let revision = || {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("portcullis.yaml");
+            fs::write(&path, "1").unwrap();
+            let mut files = Files::new(false, &|_| None);
+            files.read(&path, 10).unwrap();
+            files.finish().0
+        };
+
+        assert_eq!(revision(), revision());
     }
 }
