@@ -34,7 +34,11 @@ fn portcullis(folder: &Path, arguments: &[&str]) -> Ended {
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    Ended {
+        code: output.status.code(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
 }
 
 const CONTRACT: &str = r#"
@@ -88,7 +92,9 @@ routes:
 
 fn written(endpoint: &str) -> (TempDir, Authority, TokenIssuer) {
     let (folder, authority) = (folder(), Authority::new("edge"));
-    authority.leaf(&["api.example.com"], None).write(folder.path(), "server");
+    authority
+        .leaf(&["api.example.com"], None)
+        .write(folder.path(), "server");
     let issuer = TokenIssuer::new("https://login.example.com", "k1");
     pki::write(&folder.path().join("jwks.json"), &issuer.jwks());
     pki::write(&folder.path().join("orders.yaml"), CONTRACT);
@@ -101,25 +107,45 @@ fn check_ends_0_when_sound_1_with_problems_and_2_when_misused() {
     let (folder, ..) = written("127.0.0.1:3000");
     let sound = portcullis(folder.path(), &["check"]);
     let sound_json = portcullis(folder.path(), &["check", "--format", "json"]);
-    pki::write(&folder.path().join("portcullis.yaml"), &text("127.0.0.1:3000").replace("pool: orders\n", "pool: ordres\n"));
+    pki::write(
+        &folder.path().join("portcullis.yaml"),
+        &text("127.0.0.1:3000").replace("pool: orders\n", "pool: ordres\n"),
+    );
     let unsound = portcullis(folder.path(), &["check"]);
     let unsound_json = portcullis(folder.path(), &["check", "--format", "json"]);
 
     assert_eq!(sound.code, Some(0), "{}", sound.err);
     assert!(sound.out.contains("sound"), "{}", sound.out);
-    assert_eq!((sound_json.code, &sound_json.json()["errors"]), (Some(0), &json!(0)));
+    assert_eq!(
+        (sound_json.code, &sound_json.json()["errors"]),
+        (Some(0), &json!(0))
+    );
     assert_eq!(unsound.code, Some(1));
     assert!(unsound.err.contains("portcullis.yaml:17:"), "{}", unsound.err);
-    assert!(unsound.err.contains("did you mean \"orders\"?"), "{}", unsound.err);
+    assert!(
+        unsound.err.contains("did you mean \"orders\"?"),
+        "{}",
+        unsound.err
+    );
     assert!(!unsound.err.contains('\u{1b}'), "no colour where nobody looks");
     let problem = &unsound_json.json()["problems"][0];
-    assert_eq!((unsound_json.code, &problem["origin"]["line"]), (Some(1), &json!(17)));
-    assert_eq!(portcullis(folder.path(), &["check", "--config", "nowhere.yaml"]).code, Some(1));
+    assert_eq!(
+        (unsound_json.code, &problem["origin"]["line"]),
+        (Some(1), &json!(17))
+    );
+    assert_eq!(
+        portcullis(folder.path(), &["check", "--config", "nowhere.yaml"]).code,
+        Some(1)
+    );
     assert_eq!(portcullis(folder.path(), &["check", "--colour"]).code, Some(2));
     assert_eq!(portcullis(folder.path(), &["serve"]).code, Some(2));
     let empty = crate::support::folder();
     if !Path::new("/etc/portcullis").exists() {
-        assert_eq!(portcullis(empty.path(), &["check"]).code, Some(2), "there is nothing to check");
+        assert_eq!(
+            portcullis(empty.path(), &["check"]).code,
+            Some(2),
+            "there is nothing to check"
+        );
     }
 }
 
@@ -130,11 +156,18 @@ fn check_says_all_problems_at_once_and_needs_no_secrets_offline() {
     assert_eq!(portcullis(folder.path(), &["check", "--offline"]).code, Some(0));
     assert_eq!(portcullis(folder.path(), &["check"]).code, Some(1));
 
-    let bad = text("127.0.0.1:3000").replace("pool: orders\n", "pool: ordres\n").replace("jwks.json", "gone.json");
+    let bad = text("127.0.0.1:3000")
+        .replace("pool: orders\n", "pool: ordres\n")
+        .replace("jwks.json", "gone.json");
     pki::write(&folder.path().join("portcullis.yaml"), &bad);
     let ended = portcullis(folder.path(), &["check", "--format", "json"]);
 
-    assert_eq!((ended.code, &ended.json()["errors"]), (Some(1), &json!(3)), "{}", ended.out);
+    assert_eq!(
+        (ended.code, &ended.json()["errors"]),
+        (Some(1), &json!(3)),
+        "{}",
+        ended.out
+    );
 }
 
 /// A request, and how it must end: status, stage, reason, and the line that decides.
@@ -147,16 +180,43 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let get = |path, scope, ends| Case { method: Method::GET, path, scope, body: "", ends };
-    let post = |body, ends| Case { method: Method::POST, path: "/orders", scope: Some("orders"), body, ends };
+    let get = |path, scope, ends| Case {
+        method: Method::GET,
+        path,
+        scope,
+        body: "",
+        ends,
+    };
+    let post = |body, ends| Case {
+        method: Method::POST,
+        path: "/orders",
+        scope: Some("orders"),
+        body,
+        ends,
+    };
     vec![
         get("/orders/7", Some("orders"), (200, None, None)),
         get("/ping", None, (200, None, None)),
-        get("/orders/7", None, (401, Some(("authenticate", "credentials-missing")), Some(14))),
-        get("/orders/7", Some("other"), (403, Some(("authorize", "scope-missing")), Some(16))),
-        get("/nowhere", None, (404, Some(("match_route", "route-not-found")), None)),
+        get(
+            "/orders/7",
+            None,
+            (401, Some(("authenticate", "credentials-missing")), Some(14)),
+        ),
+        get(
+            "/orders/7",
+            Some("other"),
+            (403, Some(("authorize", "scope-missing")), Some(16)),
+        ),
+        get(
+            "/nowhere",
+            None,
+            (404, Some(("match_route", "route-not-found")), None),
+        ),
         post(r#"{"item":"tea","count":1}"#, (200, None, None)),
-        post(r#"{"item":"tea","count":0}"#, (422, Some(("validate_body", "body-invalid")), Some(15))),
+        post(
+            r#"{"item":"tea","count":0}"#,
+            (422, Some(("validate_body", "body-invalid")), Some(15)),
+        ),
     ]
 }
 
@@ -165,12 +225,27 @@ async fn explain_agrees_with_what_the_running_gateway_does() {
     let endpoint = Endpoint::start("one").await;
     let (folder, authority, issuer) = written(&endpoint.address.to_string());
     let gateway = TestGateway::start(folder);
-    let dial = Dial::tls(gateway.address("public"), "api.example.com", authority.roots(), None);
+    let dial = Dial::tls(
+        gateway.address("public"),
+        "api.example.com",
+        authority.roots(),
+        None,
+    );
     for case in cases() {
         let url = format!("https://api.example.com{}", case.path);
-        let mut asked = vec!["explain", "request", case.method.as_str(), &url, "--format", "json"];
+        let mut asked = vec![
+            "explain",
+            "request",
+            case.method.as_str(),
+            &url,
+            "--format",
+            "json",
+        ];
         let mut fields = Vec::new();
-        let bearer = case.scope.map(|scope| issuer.token("alice", json!({ "scope": scope }))).unwrap_or_default();
+        let bearer = case
+            .scope
+            .map(|scope| issuer.token("alice", json!({ "scope": scope })))
+            .unwrap_or_default();
         let field = format!("Bearer {bearer}");
         if case.scope.is_some() {
             fs::write(gateway.path("token.jwt"), &bearer).unwrap();
@@ -184,7 +259,9 @@ async fn explain_agrees_with_what_the_running_gateway_does() {
         }
 
         let explained = portcullis(gateway.folder.path(), &asked);
-        let answer = dial.send(case.method.clone(), case.path, &fields, case.body.as_bytes()).await;
+        let answer = dial
+            .send(case.method.clone(), case.path, &fields, case.body.as_bytes())
+            .await;
 
         let what = format!("{} {} {:?}", case.method, case.path, case.scope);
         let (status, refusal, line) = case.ends;
@@ -194,21 +271,35 @@ async fn explain_agrees_with_what_the_running_gateway_does() {
         let record = gateway.access_line(&answer.request_id());
         match refusal {
             Some((stage, reason)) => {
-                assert_eq!((&view["refusal"]["stage"], &view["refusal"]["reason"]), (&json!(stage), &json!(reason)), "{what}");
+                assert_eq!(
+                    (&view["refusal"]["stage"], &view["refusal"]["reason"]),
+                    (&json!(stage), &json!(reason)),
+                    "{what}"
+                );
                 assert_eq!(view["answer"]["status"], status, "{what}");
-                assert_eq!((&record["stage"], &record["reason"]), (&json!(stage), &json!(reason)), "{what}");
+                assert_eq!(
+                    (&record["stage"], &record["reason"]),
+                    (&json!(stage), &json!(reason)),
+                    "{what}"
+                );
                 assert_eq!(answer.code(), reason, "{what}");
             }
             None => assert_eq!(view["verdict"], "served", "{what}"),
         }
-        // The revision may differ: explain reads no private keys.
-        assert_eq!(view["route"], record["route"], "{what}");
+        assert_eq!((&view["route"], &view["revision"]), (&record["route"], &record["revision"]), "{what}");
         if let Some(line) = line {
             let place = view["refusal"]["decided_by"].as_str().unwrap_or_default();
-            assert!(place.contains(&format!("portcullis.yaml:{line}:")), "{what}: decided by {place}");
+            assert!(
+                place.contains(&format!("portcullis.yaml:{line}:")),
+                "{what}: decided by {place}"
+            );
         }
         if status == 200 && case.path.starts_with("/orders") {
-            assert_eq!(view["endpoint"]["address"], endpoint.address.to_string(), "{what}");
+            assert_eq!(
+                view["endpoint"]["address"],
+                endpoint.address.to_string(),
+                "{what}"
+            );
             assert_eq!(view["endpoint"]["target"], endpoint.last().target, "{what}");
         }
     }
@@ -217,17 +308,37 @@ async fn explain_agrees_with_what_the_running_gateway_does() {
 #[test]
 fn explain_prints_every_stage_with_its_line_for_people() {
     let (folder, _, issuer) = written("127.0.0.1:3000");
-    fs::write(folder.path().join("t"), issuer.token("alice", json!({ "scope": "orders" }))).unwrap();
+    fs::write(
+        folder.path().join("t"),
+        issuer.token("alice", json!({ "scope": "orders" })),
+    )
+    .unwrap();
 
     let served = portcullis(
         folder.path(),
-        &["explain", "request", "GET", "https://api.example.com/orders/7", "--token", "t"],
+        &[
+            "explain",
+            "request",
+            "GET",
+            "https://api.example.com/orders/7",
+            "--token",
+            "t",
+        ],
     );
 
     assert_eq!(served.code, Some(0), "{}", served.err);
-    for said in ["normalize", "match_route", "authenticate", "limit", "validate_head", "authorize", "select_endpoint",
-        "portcullis.yaml:16:", "127.0.0.1:3000", "Assumed: every endpoint is healthy"]
-    {
+    for said in [
+        "normalize",
+        "match_route",
+        "authenticate",
+        "limit",
+        "validate_head",
+        "authorize",
+        "select_endpoint",
+        "portcullis.yaml:16:",
+        "127.0.0.1:3000",
+        "Assumed: every endpoint is healthy",
+    ] {
         assert!(served.out.contains(said), "{said} is missing in:\n{}", served.out);
     }
     let misused = portcullis(folder.path(), &["explain", "request", "GET", "/orders/7"]);
@@ -243,16 +354,37 @@ async fn routes_and_pools_are_listed_from_the_file_and_live() {
     let pools = portcullis(folder.path(), &["pools", "--format", "json"]);
     let gateway = TestGateway::start(folder);
     let admin = format!("http://{}", gateway.admin());
-    let live = tokio::task::block_in_place(|| portcullis(gateway.folder.path(), &["pools", "--admin", &admin]));
+    let live =
+        tokio::task::block_in_place(|| portcullis(gateway.folder.path(), &["pools", "--admin", &admin]));
     let one = tokio::task::block_in_place(|| {
-        portcullis(gateway.folder.path(), &["explain", "endpoint", &address, "--admin", &admin])
+        portcullis(
+            gateway.folder.path(),
+            &["explain", "endpoint", &address, "--admin", &admin],
+        )
     });
 
-    assert_eq!((routes.code, pools.code, live.code, one.code), (Some(0), Some(0), Some(0), Some(0)), "{}", live.err);
-    assert!(routes.out.contains("jwt:idp") && routes.out.contains("scope:orders"), "{}", routes.out);
-    assert!(routes.out.contains("respond:200") && routes.out.contains("public"), "{}", routes.out);
+    assert_eq!(
+        (routes.code, pools.code, live.code, one.code),
+        (Some(0), Some(0), Some(0), Some(0)),
+        "{}",
+        live.err
+    );
+    assert!(
+        routes.out.contains("jwt:idp") && routes.out.contains("scope:orders"),
+        "{}",
+        routes.out
+    );
+    assert!(
+        routes.out.contains("respond:200") && routes.out.contains("public"),
+        "{}",
+        routes.out
+    );
     assert_eq!(pools.json()["pools"][0]["endpoints"][0]["address"], address);
-    assert!(live.out.contains("usable") && live.out.contains(&address), "{}", live.out);
+    assert!(
+        live.out.contains("usable") && live.out.contains(&address),
+        "{}",
+        live.out
+    );
     assert!(one.out.contains("up"), "{}", one.out);
 }
 
@@ -264,7 +396,10 @@ fn the_schema_is_the_published_one() {
     let printed = portcullis(here.path(), &["schema"]);
 
     assert_eq!(printed.code, Some(0));
-    assert_eq!(printed.json(), serde_json::from_str::<Value>(&fs::read_to_string(published).unwrap()).unwrap());
+    assert_eq!(
+        printed.json(),
+        serde_json::from_str::<Value>(&fs::read_to_string(published).unwrap()).unwrap()
+    );
 }
 
 #[test]
@@ -276,14 +411,41 @@ fn completions_version_and_help_are_printed() {
     let help = portcullis(here.path(), &["--help"]);
 
     assert!(bash.code == Some(0) && bash.out.contains("complete") && bash.out.contains("explain"));
-    let commit = version.out.lines().find(|line| line.starts_with("commit: ")).map(str::len);
-    assert!(version.out.starts_with(concat!("portcullis ", env!("CARGO_PKG_VERSION"))), "{}", version.out);
-    assert!(commit.is_some_and(|length| length > "commit: ".len()), "{}", version.out);
+    let commit = version
+        .out
+        .lines()
+        .find(|line| line.starts_with("commit: "))
+        .map(str::len);
+    assert!(
+        version
+            .out
+            .starts_with(concat!("portcullis ", env!("CARGO_PKG_VERSION"))),
+        "{}",
+        version.out
+    );
+    assert!(
+        commit.is_some_and(|length| length > "commit: ".len()),
+        "{}",
+        version.out
+    );
     assert!(version.out.contains("features: "), "{}", version.out);
-    for command in ["run", "check", "demo", "explain", "routes", "pools", "schema", "completions"] {
+    for command in [
+        "run",
+        "check",
+        "demo",
+        "explain",
+        "routes",
+        "pools",
+        "schema",
+        "completions",
+    ] {
         assert!(help.out.contains(command), "{}", help.out);
         let one = portcullis(here.path(), &[command, "--help"]);
-        assert!(one.code == Some(0) && one.out.contains("Example") || command == "explain", "{}", one.out);
+        assert!(
+            one.code == Some(0) && one.out.contains("Example") || command == "explain",
+            "{}",
+            one.out
+        );
     }
 }
 
@@ -296,7 +458,15 @@ fn the_demo_keeps_every_promise_of_its_tour() {
     println!("demo --once took {:?}", began.elapsed());
     assert_eq!(demo.code, Some(0), "{}\n{}", demo.out, demo.err);
     for promise in ["401", "403", "422", "429", "us-east"] {
-        assert!(demo.out.contains(promise), "{promise} is missing in:\n{}", demo.out);
+        assert!(
+            demo.out.contains(promise),
+            "{promise} is missing in:\n{}",
+            demo.out
+        );
     }
-    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0, "nothing is left behind");
+    assert_eq!(
+        fs::read_dir(here.path()).unwrap().count(),
+        0,
+        "nothing is left behind"
+    );
 }
