@@ -25,12 +25,13 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use portcullis_admission::contract::Lookup;
+use portcullis_admission::policy::{GatewayFacts, PolicyInput, RouteFacts};
 use portcullis_config::{LoadOptions, load};
 use portcullis_identity::{Clock, Credentials, FetchFault, KeyFetch};
 use portcullis_model::{Query, RequestHead, UrlScheme};
 use portcullis_pipeline::{
-    Admission, Boards, ConnectionFacts, DecisionRecord, Ending, Gateway, HeldBodies, Now, RawHead, RecordSink, Snapshot,
-    SnapshotStore, compile,
+    Admission, Boards, ConnectionFacts, DecisionRecord, Ending, Gateway, HeldBodies, Now, RawHead,
+    RecordSink, Snapshot, SnapshotStore, compile,
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use serde_json::json;
@@ -67,7 +68,10 @@ struct Bench {
 }
 
 fn now() -> Now {
-    Now { wall: SystemTime::now(), mono: Instant::now() }
+    Now {
+        wall: SystemTime::now(),
+        mono: Instant::now(),
+    }
 }
 
 fn random() -> u64 {
@@ -82,10 +86,17 @@ impl Bench {
         fs::write(folder.path().join("jwks.json"), jwks(&key)).unwrap();
         let file = folder.path().join("portcullis.yaml");
         fs::write(&file, configuration()).unwrap();
-        let options = LoadOptions { offline: false, region: None, env: &|_| None };
+        let options = LoadOptions {
+            offline: false,
+            region: None,
+            env: &|_| None,
+        };
         let loaded = load(&file, &options).unwrap_or_else(|refused| panic!("{refused}"));
         let boards = Boards {
-            identity: portcullis_identity::Boards::new(Arc::new(NoFetch), Clock::new(Instant::now, SystemTime::now)),
+            identity: portcullis_identity::Boards::new(
+                Arc::new(NoFetch),
+                Clock::new(Instant::now, SystemTime::now),
+            ),
             routing: portcullis_routing::Boards::new(&prometheus::Registry::new()).unwrap(),
             limits: Arc::default(),
             held: Arc::new(HeldBodies::new()),
@@ -93,13 +104,22 @@ impl Bench {
         let (snapshot, _) = compile(loaded.live, None, &boards, loaded.revision).unwrap();
         let store = Arc::new(SnapshotStore::new(snapshot));
         let snapshot = store.load();
-        let gateway = Arc::new(Gateway::new(store, Arc::new(boards), Arc::new(Nowhere), now, random));
+        let gateway = Arc::new(Gateway::new(
+            store,
+            Arc::new(boards),
+            Arc::new(Nowhere),
+            now,
+            random,
+        ));
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("api.example.com"));
         headers.insert("user-agent", HeaderValue::from_static("bench/1"));
         headers.insert("accept", HeaderValue::from_static("application/json"));
         headers.insert("x-tenant", HeaderValue::from_static("acme"));
-        headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {}", token(&key, 0))).unwrap());
+        headers.insert(
+            "authorization",
+            HeaderValue::from_str(&format!("Bearer {}", token(&key, 0))).unwrap(),
+        );
         let connection = Arc::new(ConnectionFacts {
             listener: "plain".into(),
             peer: SocketAddr::from(([192, 0, 2, 1], 5_000)),
@@ -107,7 +127,14 @@ impl Bench {
             tls: None,
         });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        Self { gateway, snapshot, headers, key, connection, runtime }
+        Self {
+            gateway,
+            snapshot,
+            headers,
+            key,
+            connection,
+            runtime,
+        }
     }
 
     fn head<'a>(&'a self, path: &'a str, query: &'a Query) -> RequestHead<'a> {
@@ -172,7 +199,12 @@ fn token(key: &KeyPair, jti: u64) -> String {
     let mut header = Header::new(Algorithm::ES256);
     header.kid = Some("k1".to_owned());
     let pem = key.serialize_pem();
-    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ec_pem(pem.as_bytes()).unwrap()).unwrap()
+    jsonwebtoken::encode(
+        &header,
+        &claims,
+        &EncodingKey::from_ec_pem(pem.as_bytes()).unwrap(),
+    )
+    .unwrap()
 }
 
 fn configuration() -> String {
@@ -231,23 +263,34 @@ fn guards(criterion: &mut Criterion) {
     let contract = bench.snapshot.admission.contract(&"appointments".into()).unwrap();
     criterion.bench_function("contract check, head", |b| {
         b.iter(|| match contract.operation(&Method::GET, TARGET) {
-            Lookup::Found(found) => found.operation.validate_head(&head, &found.params, false).unwrap(),
+            Lookup::Found(found) => found
+                .operation
+                .validate_head(&head, &found.params, false)
+                .unwrap(),
             other => panic!("{other:?}"),
         });
     });
     let mut json = bench.headers.clone();
     json.insert("content-type", HeaderValue::from_static("application/json"));
-    let post = RequestHead { method: &Method::POST, headers: &json, path: "/api/v1/appointments", ..head };
+    let post = RequestHead {
+        method: &Method::POST,
+        headers: &json,
+        path: "/api/v1/appointments",
+        ..head
+    };
     criterion.bench_function("contract check, 160-byte body", |b| {
-        b.iter(|| match contract.operation(&Method::POST, "/api/v1/appointments") {
-            Lookup::Found(found) => {
-                let mut gate = found.operation.body_gate(&post, 65_536).unwrap();
-                gate.push(BODY.as_bytes()).unwrap();
-                gate.finish().unwrap()
-            }
-            other => panic!("{other:?}"),
-        });
+        b.iter(
+            || match contract.operation(&Method::POST, "/api/v1/appointments") {
+                Lookup::Found(found) => {
+                    let mut gate = found.operation.body_gate(&post, 65_536).unwrap();
+                    gate.push(BODY.as_bytes()).unwrap();
+                    gate.finish().unwrap()
+                }
+                other => panic!("{other:?}"),
+            },
+        );
     });
+    policies(criterion, &bench, &head);
     criterion.bench_function("pipeline: jwt + limit + contract + rego", |b| {
         b.iter(|| bench.journey(&Method::GET, TARGET, &bench.headers, b""));
     });
@@ -263,25 +306,76 @@ fn guards(criterion: &mut Criterion) {
 fn tokens(criterion: &mut Criterion, bench: &Bench) {
     let route = bench.snapshot.route(&"appointments".into()).unwrap();
     let authenticator = route.authenticator.as_ref().unwrap();
-    let credentials = Credentials { headers: &bench.headers, peer: None };
+    let credentials = Credentials {
+        headers: &bench.headers,
+        peer: None,
+    };
     let wall = SystemTime::now();
     criterion.bench_function("token check, ES256, seen before", |b| {
-        b.iter(|| bench.runtime.block_on(authenticator.authenticate(credentials, wall)).unwrap());
+        b.iter(|| {
+            bench
+                .runtime
+                .block_on(authenticator.authenticate(credentials, wall))
+                .unwrap()
+        });
     });
     criterion.bench_function("token check, ES256, cold", |b| {
         b.iter_batched(
             || bench.with_another_token(),
             |headers| {
-                let credentials = Credentials { headers: &headers, peer: None };
-                bench.runtime.block_on(authenticator.authenticate(credentials, wall)).unwrap()
+                let credentials = Credentials {
+                    headers: &headers,
+                    peer: None,
+                };
+                bench
+                    .runtime
+                    .block_on(authenticator.authenticate(credentials, wall))
+                    .unwrap()
             },
             BatchSize::SmallInput,
         );
     });
 }
 
+fn policies(criterion: &mut Criterion, bench: &Bench, head: &RequestHead<'_>) {
+    let policy = bench.snapshot.admission.policy(&"baseline".into()).unwrap();
+    let route = bench.snapshot.route(&"appointments".into()).unwrap();
+    let credentials = Credentials {
+        headers: &bench.headers,
+        peer: None,
+    };
+    let authenticator = route.authenticator.as_ref().unwrap();
+    let found = bench
+        .runtime
+        .block_on(authenticator.authenticate(credentials, SystemTime::now()))
+        .unwrap();
+    let input = PolicyInput {
+        request_id: "0123456789abcdef",
+        head: *head,
+        principal: &found.principal,
+        certificate: None,
+        route: RouteFacts {
+            name: &route.plan.id,
+            class: "default",
+            params: &[],
+            operation: Some("getAppointment"),
+            residency: &["EU".into()],
+        },
+        gateway: GatewayFacts {
+            region: bench.snapshot.routing.local(),
+            revision: "bench",
+        },
+        body: None,
+    };
+    criterion.bench_function("policy decision, Rego, allowed", |b| {
+        b.iter(|| assert!(policy.decide(&input).unwrap().allow));
+    });
+}
+
 fn quick() -> Criterion {
-    Criterion::default().measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1))
+    Criterion::default()
+        .measurement_time(Duration::from_secs(3))
+        .warm_up_time(Duration::from_secs(1))
 }
 
 criterion_group! { name = benches; config = quick(); targets = guards }
