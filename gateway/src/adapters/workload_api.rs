@@ -13,8 +13,8 @@ use tracing::{error, info, warn};
 
 use crate::output::chain;
 
-/// Between attempts of the source itself.
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// Between attempts of the source itself: the agent is a local socket, and one that is back is noticed within 5 s.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
 /// Between new sources, after one ended for good.
 const START_AGAIN: Duration = Duration::from_secs(1);
 /// After which an agent that has not delivered is worth a line in the log.
