@@ -108,24 +108,29 @@ impl Spire {
     }
 
     /// Who is who: by the program that asks.
-    fn register(&self, id: &str, program: &Path) {
-        let selector = format!("unix:path:{}", program.display());
-        let arguments =
-            ["entry", "create", "-parentID", "spiffe://example.org/node", "-spiffeID", id, "-selector", &selector];
-        self.server(&arguments).expect("the entry to be made");
+    fn register(&self) {
+        let gateway = fs::canonicalize(env!("CARGO_BIN_EXE_portcullis")).unwrap();
+        for (id, program) in [(GATEWAY, &gateway), (ENDPOINT, &self.programs.1), (WEB, &self.programs.1)] {
+            let selector = format!("unix:path:{}", program.display());
+            let arguments =
+                ["entry", "create", "-parentID", "spiffe://example.org/node", "-spiffeID", id, "-selector", &selector];
+            wait_for("the entry to be made", || self.server(&arguments));
+        }
     }
 
-    fn start_agent(&mut self) {
+    fn stop_agent(&mut self) {
+        self.running.truncate(1);
+        let _ = fs::remove_file(self.path("agent.sock"));
+    }
+
+    /// Starts an agent, or another one in its place.
+    fn start_agent(&mut self, number: usize) {
         let token = wait_for("a join token", || {
             let answer = self.server(&["token", "generate", "-spiffeID", "spiffe://example.org/node"])?;
             answer.lines().find_map(|line| line.strip_prefix("Token: ").map(str::to_owned))
         });
-        let gateway = fs::canonicalize(env!("CARGO_BIN_EXE_portcullis")).unwrap();
-        self.register(GATEWAY, &gateway);
         let agent = self.programs.1.clone();
-        self.register(ENDPOINT, &agent);
-        self.register(WEB, &agent);
-        let data = self.text("agent");
+        let data = self.text(&format!("agent-{number}"));
         fs::create_dir(&data).unwrap();
         let text = format!(
             r#"agent {{ data_dir = "{data}" server_address = "127.0.0.1" server_port = "{}" socket_path = "{}"
@@ -249,7 +254,10 @@ async fn the_gateway_lives_on_identities_from_a_real_spire() {
     assert_eq!(plain.get("/ping", &[]).await.body, "pong", "what needs no identity works");
 
     let began = Instant::now();
-    tokio::task::block_in_place(|| spire.start_agent());
+    tokio::task::block_in_place(|| {
+        spire.register();
+        spire.start_agent(1);
+    });
     wait_until("readiness", || async { seen.is_ready().await.then_some(()) }).await;
     println!("ready {:?} after the agent was started", began.elapsed());
     let received = gateway.log.wait_for("the identity", |line| line["message"] == "workload identity received");
@@ -279,4 +287,17 @@ async fn the_gateway_lives_on_identities_from_a_real_spire() {
     let wrong = plain.get("/wrong/1", &[]).await;
     assert!(wrong.status.is_server_error(), "the endpoint is not whom the pool expects: {wrong:?}");
     assert!(seen.metric("portcullis_endpoint_connections_failed_total", &["pool=\"wrong\""]).await >= 1.0);
+
+    spire.stop_agent();
+    assert_eq!(web.get("/billing/2", &[]).await.body, "welcome!", "what was delivered stays");
+    assert!(seen.is_ready().await);
+    let deliveries = || gateway.log.all().iter().filter(|line| line["message"] == "workload identity received").count();
+    let before = deliveries();
+    let began = Instant::now();
+    tokio::task::block_in_place(|| {
+        spire.start_agent(2);
+        wait_for("the next agent to deliver", || (deliveries() > before).then_some(()));
+    });
+    println!("delivered again {:?} after another agent was started", began.elapsed());
+    assert_eq!(web.get("/billing/3", &[]).await.body, "welcome!");
 }
