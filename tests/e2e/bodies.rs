@@ -33,7 +33,7 @@ routes:
   - {{ name: open, match: {{ path: "/open/**" }}, public: true, pool: main }}
 "#
     );
-    House::open_with(&text, |folder| write(&folder.join("reader.rego"), READER))
+    House::open_with(&text, |folder, _| write(&folder.join("reader.rego"), READER))
 }
 
 fn at(address: std::net::SocketAddr) -> String {

@@ -41,7 +41,7 @@ fn open(endpoint: &Endpoint) -> House {
         "pools: {{ main: {{ endpoints: [{{ address: \"{}\" }}] }} }}\n",
         endpoint.address
     );
-    House::open_with(&format!("{LISTENERS}{pool}{GUARDS}"), |folder| {
+    House::open_with(&format!("{LISTENERS}{pool}{GUARDS}"), |folder, _| {
         write(&folder.join("never.rego"), NEVER)
     })
 }

@@ -14,8 +14,12 @@
 
 mod support;
 mod bodies;
+mod deadlines;
+mod endpoints;
 mod frames;
 mod guards;
 mod operations;
+mod protocols;
 mod refusals;
 mod requests;
+mod tls;

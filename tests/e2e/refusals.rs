@@ -56,7 +56,7 @@ impl Scene {
             "pools: {{ main: {{ endpoints: [{{ address: \"{}\" }}] }} }}\n",
             endpoint.address
         );
-        let house = House::open_with(&format!("{LISTENERS}{CONTRACT}{pool}{ROUTES}"), |folder| {
+        let house = House::open_with(&format!("{LISTENERS}{CONTRACT}{pool}{ROUTES}"), |folder, _| {
             std::fs::create_dir(folder.join("policies")).unwrap();
             write(&folder.join("policies/door.rego"), POLICY);
         });

@@ -94,8 +94,12 @@ impl Endpoint {
             connections: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
         });
-        let endpoint =
-            Self { address: listener.local_addr().unwrap(), shared, task: Mutex::new(None), tls };
+        let endpoint = Self {
+            address: listener.local_addr().unwrap(),
+            shared,
+            task: Mutex::new(None),
+            tls,
+        };
         endpoint.serve(listener);
         endpoint
     }
@@ -144,7 +148,9 @@ impl Endpoint {
     }
 
     pub fn last(&self) -> Received {
-        self.received().pop().expect("a request to have reached the endpoint")
+        self.received()
+            .pop()
+            .expect("a request to have reached the endpoint")
     }
 
     pub fn requests(&self) -> usize {
@@ -171,7 +177,9 @@ pub fn server_config(leaf: &Leaf, clients: Option<&Authority>) -> rustls::Server
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(authority) => builder.with_client_cert_verifier(
-            WebPkiClientVerifier::builder_with_provider(authority.roots(), provider).build().unwrap(),
+            WebPkiClientVerifier::builder_with_provider(authority.roots(), provider)
+                .build()
+                .unwrap(),
         ),
     };
     let mut config = builder.with_single_cert(leaf.chain(), leaf.key()).unwrap();
@@ -184,10 +192,18 @@ async fn serve_connection(tcp: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<
     let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
     let server = auto::Builder::new(TokioExecutor::new());
     match tls {
-        None => drop(server.serve_connection_with_upgrades(TokioIo::new(tcp), service).await),
+        None => drop(
+            server
+                .serve_connection_with_upgrades(TokioIo::new(tcp), service)
+                .await,
+        ),
         Some(tls) => {
             if let Ok(stream) = tls.accept(tcp).await {
-                drop(server.serve_connection_with_upgrades(TokioIo::new(stream), service).await);
+                drop(
+                    server
+                        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                        .await,
+                );
             }
         }
     }
@@ -205,7 +221,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let body = collected.to_bytes();
     let received = Received {
         method: parts.method,
-        target: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        target: parts
+            .uri
+            .path_and_query()
+            .map_or_else(String::new, ToString::to_string),
         version: parts.version,
         headers: parts.headers,
         body: body.clone(),
@@ -222,25 +241,40 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         Behaviour::Close => return Err(std::io::Error::other("closed as the test says")),
         Behaviour::Bytes(count) => response.body(full(&"x".repeat(count))).unwrap(),
         Behaviour::BreakInBody => {
-            let frames = futures_util::stream::iter([
-                Ok(Frame::data(Bytes::from_static(b"half"))),
-                Err(std::io::Error::other("broken as the test says")),
-            ]);
-            response.header("content-length", "8").body(BodyExt::boxed(StreamBody::new(frames))).unwrap()
+            let half = Ok(Frame::data(Bytes::from_static(b"half")));
+            // While the body pauses, what was written leaves; otherwise nothing at all would be answered.
+            let broken = futures_util::stream::once(async {
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("broken as the test says"))
+            });
+            let frames = futures_util::StreamExt::chain(futures_util::stream::iter([half]), broken);
+            response
+                .header("content-length", "8")
+                .body(BodyExt::boxed(StreamBody::new(frames)))
+                .unwrap()
         }
         Behaviour::Trailers => {
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", "0".parse().unwrap());
-            response.body(framed(vec![Frame::data(Bytes::from_static(b"body"))], Some(trailers))).unwrap()
+            response
+                .body(framed(
+                    vec![Frame::data(Bytes::from_static(b"body"))],
+                    Some(trailers),
+                ))
+                .unwrap()
         }
     })
 }
 
 fn full(text: &str) -> Body {
-    Full::new(Bytes::copy_from_slice(text.as_bytes())).map_err(|never: Infallible| match never {}).boxed()
+    Full::new(Bytes::copy_from_slice(text.as_bytes()))
+        .map_err(|never: Infallible| match never {})
+        .boxed()
 }
 
 fn framed(mut frames: Vec<Frame<Bytes>>, trailers: Option<HeaderMap>) -> Body {
     frames.extend(trailers.map(Frame::trailers));
-    BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames.into_iter().map(Ok))))
+    BodyExt::boxed(StreamBody::new(futures_util::stream::iter(
+        frames.into_iter().map(Ok),
+    )))
 }

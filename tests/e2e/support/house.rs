@@ -77,18 +77,18 @@ pub struct House {
 impl House {
     /// Starts with the common parts and `text`.
     pub fn open(text: &str) -> Self {
-        Self::open_with(text, |_| ())
+        Self::open_with(text, |_, _| ())
     }
 
-    /// The same, after more files were written.
-    pub fn open_with(text: &str, files: impl FnOnce(&Path)) -> Self {
+    /// The same, after more files were written, perhaps certificates of the edge.
+    pub fn open_with(text: &str, files: impl FnOnce(&Path, &Authority)) -> Self {
         let folder = folder();
         let edge = Authority::new("edge");
         edge.leaf(&[HOST], None).write(folder.path(), "server");
         let issuer = TokenIssuer::new("https://login.example.com", "k1");
         write(&folder.path().join("jwks.json"), &issuer.jwks());
         write(&folder.path().join("orders.yaml"), ORDERS);
-        files(folder.path());
+        files(folder.path(), &edge);
         configure(folder.path(), &format!("{COMMON}{text}"));
         Self {
             gateway: TestGateway::start(folder),

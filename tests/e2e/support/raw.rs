@@ -1,6 +1,8 @@
 //! HTTP/1.1 byte by byte: what is written is what a test says, and answers are read one at a time, so that the next
 //! request can follow on the same connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -88,19 +90,43 @@ impl RawConnection {
 
     async fn body(&mut self, headers: &HeaderMap) -> Bytes {
         if headers.contains_key("transfer-encoding") {
-            let end = loop {
-                if let Some(at) = find(&self.ahead, b"0\r\n\r\n") {
-                    break at;
-                }
-                assert!(self.read().await, "a chunked body that broke off");
-            };
-            return self.ahead.drain(..end + 5).collect();
+            return self.chunks().await;
         }
         let length: usize = headers["content-length"].to_str().unwrap().parse().unwrap();
         while self.ahead.len() < length {
             assert!(self.read().await, "a body that broke off");
         }
         self.ahead.drain(..length).collect()
+    }
+
+    async fn chunks(&mut self) -> Bytes {
+        let mut body = Vec::new();
+        loop {
+            let end = loop {
+                if let Some(at) = find(&self.ahead, b"\r\n") {
+                    break at;
+                }
+                assert!(self.read().await, "a chunked body that broke off");
+            };
+            let size = usize::from_str_radix(std::str::from_utf8(&self.ahead[..end]).unwrap(), 16).unwrap();
+            while self.ahead.len() < end + 2 + size + 2 {
+                assert!(self.read().await, "a chunk that broke off");
+            }
+            body.extend_from_slice(&self.ahead[end + 2..end + 2 + size]);
+            self.ahead.drain(..end + 2 + size + 2);
+            if size == 0 {
+                return body.into();
+            }
+        }
+    }
+
+    /// True when something came within this time.
+    pub async fn peek(&mut self, wait: Duration) -> bool {
+        let mut piece = [0; 1024];
+        if let Ok(Ok(count @ 1..)) = timeout(wait, self.wire.read(&mut piece)).await {
+            self.ahead.extend_from_slice(&piece[..count]);
+        }
+        !self.ahead.is_empty()
     }
 
     /// Everything that still comes; `None` when the gateway does not close.
