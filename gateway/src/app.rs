@@ -245,21 +245,36 @@ impl App {
         }
     }
 
-    /// Serves until SIGTERM (drain) or SIGINT (at once); SIGHUP reloads meanwhile.
+    /// Serves until SIGTERM (drain) or SIGINT (at once, also while it drains); SIGHUP reloads meanwhile.
     pub fn run_until_told_to_stop(self) {
-        let limit = match self.handle.block_on(self.told_to_stop()) {
+        let listening = self.handle.block_on(async { signals::Signals::listen() });
+        let mut signals = match listening {
+            Ok(signals) => signals,
+            Err(error) => {
+                tracing::error!(%error, "signals cannot be taken over, stopping");
+                return self.shutdown(Duration::ZERO);
+            }
+        };
+        let limit = match self.handle.block_on(self.told_to_stop(&mut signals)) {
             signals::Told::Drain => self.drain_timeout,
             signals::Told::StopAtOnce | signals::Told::Reload => Duration::ZERO,
         };
-        self.shutdown(limit);
+        self.shutdown_unless(limit, signals.interrupted());
     }
 
     /// Fails readiness, tells connections to go, waits for requests in flight up to `limit`, and ends everything.
     pub fn shutdown(self, limit: Duration) {
+        self.shutdown_unless(limit, std::future::pending());
+    }
+
+    fn shutdown_unless(self, limit: Duration, interrupted: impl Future<Output = ()>) {
         self.readiness.draining();
         info!(limit_ms = limit.as_millis(), "draining");
         self.handle.block_on(async {
-            door::drain(&self.proxy, limit).await;
+            tokio::select! {
+                () = door::drain(&self.proxy, limit) => {}
+                () = interrupted => info!("told to stop at once, not draining any longer"),
+            }
             self.background.stop().await;
         });
         drop(self.proxy);
@@ -267,17 +282,15 @@ impl App {
         info!("stopped");
     }
 
-    async fn told_to_stop(&self) -> signals::Told {
-        let mut signals = match signals::Signals::listen() {
-            Ok(signals) => signals,
-            Err(error) => {
-                tracing::error!(%error, "signals cannot be taken over, stopping");
-                return signals::Told::StopAtOnce;
-            }
-        };
+    async fn told_to_stop(&self, signals: &mut signals::Signals) -> signals::Told {
         loop {
             match signals.next().await {
-                signals::Told::Reload => self.reloader.reload_aside().await,
+                signals::Told::Reload => {
+                    // Whoever sends a signal wants to see that it arrived, also when nothing changed.
+                    if let Some(outcome) = self.reloader.reload_aside().await {
+                        info!(outcome, "the configuration was read again, as told by SIGHUP");
+                    }
+                }
                 told @ (signals::Told::Drain | signals::Told::StopAtOnce) => return told,
             }
         }

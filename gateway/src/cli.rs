@@ -54,7 +54,13 @@ pub enum Command {
     /// Show the whole gateway at work on this machine: nothing to install, nothing to set up
     Demo(DemoArgs),
     /// Say what would happen to a request, or what an object means, and which line of the configuration decides it
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+        portcullis explain request GET https://api.example.com/orders/7 --token token.jwt\n  \
+        portcullis explain route orders --config edge/\n  \
+        portcullis explain endpoint 10.1.0.7:8443 --admin http://127.0.0.1:9901"
+    )]
     Explain(ExplainCommand),
     /// List the routes of a configuration, in the order they are tried
     Routes(ListArgs),

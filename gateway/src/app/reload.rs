@@ -63,8 +63,8 @@ impl ReloadStatus {
         Ok(status)
     }
 
-    /// The files mean what they meant before.
-    pub(crate) fn unchanged(&self) {
+    /// The files mean what they meant before. The outcome in a word, as from the others.
+    pub(crate) fn unchanged(&self) -> &'static str {
         self.reloads.with_label_values(&[UNCHANGED]).inc();
         let was_failing = self.failed.get() == 1;
         self.failed.set(0);
@@ -75,10 +75,11 @@ impl ReloadStatus {
         }
         // A log beside the configuration must not wake the watcher that wrote to it.
         debug!("configuration looked at again, nothing changed");
+        UNCHANGED
     }
 
     /// A new configuration serves.
-    pub(crate) fn published(&self, revision: &str, warnings: Problems) {
+    pub(crate) fn published(&self, revision: &str, warnings: Problems) -> &'static str {
         self.reloads.with_label_values(&[PUBLISHED]).inc();
         self.failed.set(0);
         self.revision.reset();
@@ -86,10 +87,11 @@ impl ReloadStatus {
         warn_all(&warnings);
         self.remember(PUBLISHED, warnings);
         info!(revision, "configuration published");
+        PUBLISHED
     }
 
     /// The previous configuration goes on serving. Each problem is said once, however often the same files are read.
-    pub(crate) fn kept(&self, problems: Problems) {
+    pub(crate) fn kept(&self, problems: Problems) -> &'static str {
         self.reloads.with_label_values(&[KEPT]).inc();
         self.failed.set(1);
         let is_news = {
@@ -103,6 +105,7 @@ impl ReloadStatus {
             error!("configuration refused, the previous one goes on serving");
         }
         self.remember(KEPT, problems);
+        KEPT
     }
 
     /// For the admin port.

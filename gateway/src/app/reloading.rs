@@ -73,8 +73,8 @@ impl Reloader {
         }
     }
 
-    /// Reads, compiles aside and publishes, or keeps what serves and says why.
-    pub(crate) fn reload(&self) {
+    /// Reads, compiles aside and publishes, or keeps what serves and says why; the outcome in a word.
+    pub(crate) fn reload(&self) -> &'static str {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (store, boards) = (self.gateway.store(), self.gateway.boards());
         let running = Running {
@@ -108,14 +108,13 @@ impl Reloader {
     }
 
     /// Reloads on a thread that may block: policies and contracts take their time to compile.
-    pub(crate) async fn reload_aside(self: &Arc<Self>) {
+    pub(crate) async fn reload_aside(self: &Arc<Self>) -> Option<&'static str> {
         let reloader = Arc::clone(self);
-        if tokio::task::spawn_blocking(move || reloader.reload())
-            .await
-            .is_err()
-        {
+        let outcome = tokio::task::spawn_blocking(move || reloader.reload()).await;
+        if outcome.is_err() {
             error!("the reload panicked, the previous configuration goes on serving");
         }
+        outcome.ok()
     }
 }
 

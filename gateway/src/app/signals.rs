@@ -37,6 +37,11 @@ impl Signals {
         })
     }
 
+    /// Waits for SIGINT alone.
+    pub(crate) async fn interrupted(mut self) {
+        self.interrupt.recv().await;
+    }
+
     /// Waits for the next.
     pub(crate) async fn next(&mut self) -> Told {
         tokio::select! {

@@ -121,17 +121,34 @@ fn pools_table(view: &Value, is_live: bool) -> Vec<Vec<String>> {
             rows.push(row);
         }
         // Live, every address that a name leads to has its own row above.
-        for name in items(pool, "names").filter(|_| !is_live) {
-            rows.push(vec![
+        for name in items(pool, "names").filter(|name| !is_live || !is_resolved(pool, name)) {
+            let mut row = vec![
                 cell(pool, "name"),
                 cell(name, "region"),
                 "-".to_owned(),
                 cell(name, "dns"),
                 cell(name, "weight"),
-            ]);
+            ];
+            if is_live {
+                row.extend([
+                    "unresolved".to_owned(),
+                    "the name gave no address so far".to_owned(),
+                ]);
+            }
+            rows.push(row);
         }
     }
     rows
+}
+
+/// True when the pool has an endpoint that this name led to.
+fn is_resolved(pool: &Value, name: &Value) -> bool {
+    let named = cell(name, "dns");
+    let host = named.rsplit_once(':').map_or(&*named, |(host, _)| host);
+    items(pool, "endpoints").any(|endpoint| {
+        endpoint.get("region") == name.get("region")
+            && endpoint.get("dns").and_then(Value::as_str) == Some(host)
+    })
 }
 
 fn items<'a>(view: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
@@ -157,4 +174,25 @@ fn cell(object: &Value, name: &str) -> String {
 
 fn or(text: String, empty: &str) -> String {
     if text.is_empty() { empty.to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_live_list_shows_a_name_that_leads_nowhere_and_no_other_twice() {
+        let endpoint = json!({ "pool": "a", "region": "local", "address": "127.0.0.1:80", "dns": "found.example",
+            "weight": 100, "state": "up", "why": "usable" });
+        let names = json!([{ "region": "local", "dns": "found.example:80", "weight": 100 },
+            { "region": "local", "dns": "lost.example:80", "weight": 100 }]);
+        let view = json!({ "pools": [{ "name": "a", "endpoints": [endpoint], "names": names }] });
+
+        let rows = pools_table(&view, true);
+
+        assert_eq!(rows.len(), 3, "{rows:?}");
+        assert_eq!(rows[2][3..6], ["lost.example:80", "100", "unresolved"]);
+    }
 }

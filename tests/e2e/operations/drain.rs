@@ -176,3 +176,29 @@ async fn sigint_ends_at_once() {
     assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
     assert!(held.await.unwrap().map_or(true, |answer| answer.status.is_server_error()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigint_ends_a_drain_at_once() {
+    let fast = Endpoint::start("fast").await;
+    fast.behave(Behaviour::Hang);
+    let mut edge = start(fast.address, fast.address, "60s");
+    let mut client = edge.h1.connect().await.unwrap();
+    let held = tokio::spawn(async move { client.send(Method::GET, "/slow/1", &[], b"").await });
+    wait_until("the request to hang", || async {
+        (fast.requests() == 1).then_some(())
+    })
+    .await;
+    edge.gateway.signal("TERM");
+    wait_until("the drain to begin", || async {
+        edge.h1.connect().await.is_err().then_some(())
+    })
+    .await;
+
+    let told = Instant::now();
+    edge.gateway.signal("INT");
+    let status = edge.gateway.wait_for_exit();
+
+    assert_eq!(status.code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    assert!(held.await.unwrap().map_or(true, |answer| answer.status.is_server_error()));
+}

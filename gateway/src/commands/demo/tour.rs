@@ -274,7 +274,9 @@ fn command(step: &Step, places: &Places) -> String {
         }
         Action::Explain => {
             let request = format!("GET {}{EXPLAINED} -H 'x-tenant: globex'", places.gateway);
-            return format!("portcullis explain request {request} --token tokens/alice.jwt");
+            // Whoever built it with cargo has no `portcullis` on the search path.
+            let program = std::env::current_exe().map_or("portcullis".to_owned(), |path| shell(&path));
+            return format!("{program} explain request {request} --token tokens/alice.jwt");
         }
         Action::Call(call) => call,
     };
