@@ -286,7 +286,11 @@ async fn explain_agrees_with_what_the_running_gateway_does() {
             }
             None => assert_eq!(view["verdict"], "served", "{what}"),
         }
-        assert_eq!((&view["route"], &view["revision"]), (&record["route"], &record["revision"]), "{what}");
+        assert_eq!(
+            (&view["route"], &view["revision"]),
+            (&record["route"], &record["revision"]),
+            "{what}"
+        );
         if let Some(line) = line {
             let place = view["refusal"]["decided_by"].as_str().unwrap_or_default();
             assert!(

@@ -39,7 +39,11 @@ routes:
 /// The most descriptors the system lets a process have.
 fn descriptor_limit() -> usize {
     let output = Command::new("sh").args(["-c", "ulimit -Hn"]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap_or(1 << 20)
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap_or(1 << 20)
 }
 
 /// Resident memory of a process in KiB.
@@ -61,7 +65,11 @@ impl Holder {
         let mut child = Command::new("sh")
             .args(["-c", r#"ulimit -n "$(ulimit -Hn)" && exec "$0" "$@""#])
             .arg(own)
-            .args(["--exact", "operations::idle::the_client_process_holds_connections", "--nocapture"])
+            .args([
+                "--exact",
+                "operations::idle::the_client_process_holds_connections",
+                "--nocapture",
+            ])
             .env(TOLD, told)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -75,7 +83,10 @@ impl Holder {
     fn wait_until_holding(&mut self) -> usize {
         let mut lines = self.output.by_ref().lines().map_while(Result::ok);
         let line = lines.find_map(|line| line.split("holding ").nth(1).map(str::to_owned));
-        line.expect("the client process to hold its connections").trim().parse().unwrap()
+        line.expect("the client process to hold its connections")
+            .trim()
+            .parse()
+            .unwrap()
     }
 
     /// Lets it go.
@@ -97,7 +108,10 @@ async fn p99(client: &mut Client) -> Duration {
     let mut times = Vec::new();
     for _ in 0..300 {
         let began = Instant::now();
-        assert_eq!(client.send(Method::GET, "/ping", &[], b"").await.unwrap().body, "pong");
+        assert_eq!(
+            client.send(Method::GET, "/ping", &[], b"").await.unwrap().body,
+            "pong"
+        );
         times.push(began.elapsed());
     }
     times.sort();
@@ -109,28 +123,45 @@ async fn ten_thousand_idle_connections_are_held_while_a_good_client_is_answered(
     let fits = descriptor_limit().saturating_sub(SPARE);
     let count = WANTED.min(fits);
     if count < WANTED {
-        eprintln!("SKIPPED: {} of {WANTED} idle connections; the descriptor limit holds {count}", WANTED - count);
+        eprintln!(
+            "SKIPPED: {} of {WANTED} idle connections; the descriptor limit holds {count}",
+            WANTED - count
+        );
     }
     let (folder, authority) = (folder(), Authority::new("edge"));
-    authority.leaf(&["api.example.com"], None).write(folder.path(), "server");
+    authority
+        .leaf(&["api.example.com"], None)
+        .write(folder.path(), "server");
     fs::write(folder.path().join("roots.pem"), &authority.pem).unwrap();
     configure(folder.path(), TEXT);
     let gateway = TestGateway::spawn_with_all_descriptors(folder);
     let (address, seen) = (gateway.address("public"), Seen::of(&gateway));
-    let mut good = Dial::tls(address, "api.example.com", authority.roots(), None).connect().await.unwrap();
+    let mut good = Dial::tls(address, "api.example.com", authority.roots(), None)
+        .connect()
+        .await
+        .unwrap();
     let (quiet, empty) = (p99(&mut good).await, resident(gateway.pid()));
 
     let began = Instant::now();
-    let mut holder = Holder::start(&format!("{address} {count} {}", gateway.path("roots.pem").display()));
+    let told = format!("{address} {count} {}", gateway.path("roots.pem").display());
+    let mut holder = Holder::start(&told);
     let held = tokio::task::block_in_place(|| holder.wait_until_holding());
     let (took, full) = (began.elapsed(), resident(gateway.pid()));
 
     assert_eq!(held, count);
-    assert!(seen.metric("portcullis_connections", &["public"]).await >= count as f64, "held, not only accepted");
+    assert!(
+        seen.metric("portcullis_connections", &["public"]).await >= count as f64,
+        "held, not only accepted"
+    );
     let busy = p99(&mut good).await;
-    let fresh = Dial::h2(address, "api.example.com", authority.roots(), None).get("/ping", &[]).await;
+    let fresh = Dial::h2(address, "api.example.com", authority.roots(), None)
+        .get("/ping", &[])
+        .await;
     assert_eq!(fresh.body, "pong");
-    assert_eq!(seen.metric("portcullis_connections_refused_total", &[]).await, 0.0);
+    assert_eq!(
+        seen.metric("portcullis_connections_refused_total", &[]).await,
+        0.0
+    );
     let each = full.saturating_sub(empty) as f64 / count as f64;
     println!(
         "{count} idle TLS connections, opened in {took:?}: {each:.1} KiB resident each ({empty} to {full} KiB); \
@@ -143,8 +174,16 @@ async fn ten_thousand_idle_connections_are_held_while_a_good_client_is_answered(
         (seen.metric("portcullis_connections", &["public"]).await <= 2.0).then_some(())
     })
     .await;
-    println!("resident after they left: {} KiB", resident(gateway.pid()));
-    assert_eq!(good.send(Method::GET, "/ping", &[], b"").await.unwrap().body, "pong");
+    let after = resident(gateway.pid());
+    let mut next = Holder::start(&told);
+    tokio::task::block_in_place(|| next.wait_until_holding());
+    let again = resident(gateway.pid());
+    println!("resident after they left: {after} KiB; with as many new ones: {again} KiB");
+    assert!(again <= full + full / 8, "what the first ones used is used again");
+    assert_eq!(
+        good.send(Method::GET, "/ping", &[], b"").await.unwrap().body,
+        "pong"
+    );
 }
 
 /// Not a test of its own: the test above starts this binary again for it. Without being told to, it does nothing.
@@ -155,7 +194,9 @@ async fn the_client_process_holds_connections() {
     let address: std::net::SocketAddr = words.next().unwrap().parse().unwrap();
     let count: usize = words.next().unwrap().parse().unwrap();
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(words.next().unwrap()).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_file(words.next().unwrap()).unwrap())
+        .unwrap();
     let config = client::client_config(Arc::new(roots), None, b"http/1.1");
 
     let mut held = Vec::with_capacity(count);
@@ -168,10 +209,16 @@ async fn the_client_process_holds_connections() {
         opening.spawn(async move {
             let tcp = TcpStream::connect(address).await.unwrap();
             let mut stream = client::handshake(tcp, &config, "api.example.com").await.unwrap();
-            stream.write_all(b"GET /ping HTTP/1.1\r\nhost: api.example.com\r\n\r\n").await.unwrap();
+            stream
+                .write_all(b"GET /ping HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+                .await
+                .unwrap();
             let mut answer = Vec::new();
             while !answer.ends_with(b"pong") {
-                assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "closed before the answer");
+                assert!(
+                    stream.read_buf(&mut answer).await.unwrap() > 0,
+                    "closed before the answer"
+                );
             }
             stream
         });

@@ -24,7 +24,13 @@ pub struct Ask {
 
 impl Ask {
     pub fn get(target: &str) -> Self {
-        Self { method: Method::GET, target: target.to_owned(), fields: Vec::new(), body: Vec::new(), note: 0 }
+        Self {
+            method: Method::GET,
+            target: target.to_owned(),
+            fields: Vec::new(),
+            body: Vec::new(),
+            note: 0,
+        }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -86,7 +92,11 @@ impl Load {
             };
             workers.spawn(worker.run());
         }
-        Self { tally, is_over, workers }
+        Self {
+            tally,
+            is_over,
+            workers,
+        }
     }
 
     /// Waits until so many requests were answered since the start.
@@ -162,9 +172,15 @@ impl Worker {
 
     async fn ask(&self, client: &mut Client) {
         let ask = (self.make)();
-        let fields: Vec<(&str, &str)> =
-            ask.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        match client.send(ask.method.clone(), &ask.target, &fields, &ask.body).await {
+        let fields: Vec<(&str, &str)> = ask
+            .fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        match client
+            .send(ask.method.clone(), &ask.target, &fields, &ask.body)
+            .await
+        {
             Ok(answer) => {
                 if let Err(why) = (self.judge)(&ask, &answer) {
                     self.tally.fail(why);
@@ -174,7 +190,9 @@ impl Worker {
             Err(error) if was_never_processed(&error) => {
                 self.tally.repeated.fetch_add(1, Ordering::SeqCst);
             }
-            Err(error) => self.tally.fail(format!("{} {}: {error:?}", ask.method, ask.target)),
+            Err(error) => self
+                .tally
+                .fail(format!("{} {}: {error:?}", ask.method, ask.target)),
         }
     }
 }
@@ -195,6 +213,9 @@ fn was_never_processed(error: &hyper::Error) -> bool {
 pub fn ok(ask: &Ask, answer: &Answer) -> Result<(), String> {
     match answer.status.as_u16() {
         200 => Ok(()),
-        other => Err(format!("{} {}: {other} {:?}", ask.method, ask.target, answer.body)),
+        other => Err(format!(
+            "{} {}: {other} {:?}",
+            ask.method, ask.target, answer.body
+        )),
     }
 }

@@ -10,7 +10,8 @@ use serde_json::json;
 use super::load::{Ask, Load, ok};
 use super::seen::Seen;
 use crate::support::{
-    Answer, Authority, Behaviour, Dial, Endpoint, TestGateway, TokenIssuer, configure, folder, pki, wait_until,
+    Answer, Authority, Behaviour, Dial, Endpoint, TestGateway, TokenIssuer, configure, folder, pki,
+    wait_until,
 };
 
 /// A port that nobody may listen on without being root.
@@ -29,7 +30,9 @@ struct World {
 impl World {
     async fn start(health: &str) -> Self {
         let (folder, authority) = (folder(), Authority::new("edge"));
-        authority.leaf(&["api.example.com"], None).write(folder.path(), "server");
+        authority
+            .leaf(&["api.example.com"], None)
+            .write(folder.path(), "server");
         let issuer = TokenIssuer::new("https://login.example.com", "k1");
         pki::write(&folder.path().join("jwks.json"), &issuer.jwks());
         let eu_west = Endpoint::start("eu-west").await;
@@ -69,11 +72,21 @@ routes:
         );
         configure(folder.path(), &text);
         let gateway = TestGateway::start(folder);
-        Self { gateway, authority, issuer, eu_west, eu_central, us_east }
+        Self {
+            gateway,
+            authority,
+            issuer,
+            eu_west,
+            eu_central,
+            us_east,
+        }
     }
 
     async fn probed() -> Self {
-        Self::start("    health: { probe: { http: /healthz }, interval: 500ms, timeout: 500ms, fall: 2, rise: 2 }").await
+        Self::start(
+            "    health: { probe: { http: /healthz }, interval: 500ms, timeout: 500ms, fall: 2, rise: 2 }",
+        )
+        .await
     }
 
     fn dials(&self) -> Vec<Dial> {
@@ -88,7 +101,10 @@ routes:
     }
 
     fn bearer(&self, region: serde_json::Value) -> String {
-        format!("Bearer {}", self.issuer.token("alice", json!({ "region": region })))
+        format!(
+            "Bearer {}",
+            self.issuer.token("alice", json!({ "region": region }))
+        )
     }
 
     /// Waits until a plain request is served by a region.
@@ -110,7 +126,11 @@ async fn regions_die_and_return_under_load_without_a_failed_request() {
     let seen = Seen::of(&world.gateway);
     let load = Load::start(world.dials(), || Ask::get("/anywhere/1"), ok);
     load.answered(500).await;
-    assert_eq!((world.eu_central.requests(), world.us_east.requests()), (0, 0), "the local region serves");
+    assert_eq!(
+        (world.eu_central.requests(), world.us_east.requests()),
+        (0, 0),
+        "the local region serves"
+    );
 
     for (gone, next) in [(&world.eu_west, "eu-central"), (&world.eu_central, "us-east")] {
         gone.stop();
@@ -140,18 +160,25 @@ async fn a_post_is_never_sent_twice_while_regions_die() {
     let serial = AtomicUsize::new(0);
     let make = move || {
         let id = serial.fetch_add(1, Ordering::SeqCst);
-        Ask { method: Method::POST, body: b"{}".to_vec(), note: id, ..Ask::get("/anywhere/1") }
-            .with("x-serial", &id.to_string())
+        Ask {
+            method: Method::POST,
+            body: b"{}".to_vec(),
+            note: id,
+            ..Ask::get("/anywhere/1")
+        }
+        .with("x-serial", &id.to_string())
     };
     let refused = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&refused);
-    let load = Load::start(world.dials(), make, move |ask, answer| match answer.status.as_u16() {
-        200 => Ok(()),
-        502..=504 => {
-            counted.fetch_add(1, Ordering::SeqCst);
-            Ok(())
+    let load = Load::start(world.dials(), make, move |ask, answer| {
+        match answer.status.as_u16() {
+            200 => Ok(()),
+            502..=504 => {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+            _ => ok(ask, answer),
         }
-        _ => ok(ask, answer),
     });
     load.answered(300).await;
 
@@ -169,10 +196,20 @@ async fn a_post_is_never_sent_twice_while_regions_die() {
         }
     }
     let refused = refused.load(Ordering::SeqCst);
-    println!("POST: {} reached an endpoint, {refused} answered with an honest 5xx, none twice", times.len());
-    assert_eq!(times.values().filter(|count| **count > 1).count(), 0, "sent twice");
+    println!(
+        "POST: {} reached an endpoint, {refused} answered with an honest 5xx, none twice",
+        times.len()
+    );
+    assert_eq!(
+        times.values().filter(|count| **count > 1).count(),
+        0,
+        "sent twice"
+    );
     assert_eq!(tally.failures(), Vec::<String>::new());
-    assert!(refused <= 16, "only what was in flight at a dying region may fail, not {refused}");
+    assert!(
+        refused <= 16,
+        "only what was in flight at a dying region may fail, not {refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,34 +217,62 @@ async fn residency_is_kept_although_another_jurisdiction_could_serve() {
     let world = World::probed().await;
     let seen = Seen::of(&world.gateway);
     let (eu, us) = (world.bearer(json!("EU")), world.bearer(json!("US")));
-    assert_eq!(world.get("/pinned/1", &[("authorization", &eu)]).await.body, "eu-west");
-    assert_eq!(world.get("/pinned/1", &[("authorization", &us)]).await.body, "us-east");
+    assert_eq!(
+        world.get("/pinned/1", &[("authorization", &eu)]).await.body,
+        "eu-west"
+    );
+    assert_eq!(
+        world.get("/pinned/1", &[("authorization", &us)]).await.body,
+        "us-east"
+    );
 
     world.eu_west.stop();
     seen.endpoint_state(world.eu_west.address, "down").await;
-    assert_eq!(world.get("/pinned/1", &[("authorization", &eu)]).await.body, "eu-central");
+    assert_eq!(
+        world.get("/pinned/1", &[("authorization", &eu)]).await.body,
+        "eu-central"
+    );
     world.eu_central.stop();
     seen.endpoint_state(world.eu_central.address, "down").await;
 
     let before = world.us_east.requests();
     let pinned = world.get("/pinned/1", &[("authorization", &eu)]).await;
-    assert_eq!((pinned.status, pinned.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "residency-unavailable"));
-    let defaulted = world.get("/pinned/1", &[("authorization", &world.bearer(json!(null)))]).await;
-    assert_eq!(defaulted.code(), "residency-unavailable", "the route's default is the EU");
+    assert_eq!(
+        (pinned.status, pinned.code().as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, "residency-unavailable")
+    );
+    let defaulted = world
+        .get("/pinned/1", &[("authorization", &world.bearer(json!(null)))])
+        .await;
+    assert_eq!(
+        defaulted.code(),
+        "residency-unavailable",
+        "the route's default is the EU"
+    );
     assert_eq!(world.us_east.requests(), before);
     assert_eq!(world.get("/anywhere/1", &[]).await.body, "us-east");
     assert!(seen.metric("portcullis_residency_refused_total", &[]).await >= 2.0);
-    assert_eq!(seen.metric("portcullis_residency_violation_total", &[]).await, 0.0);
+    assert_eq!(
+        seen.metric("portcullis_residency_violation_total", &[]).await,
+        0.0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_residency_that_nobody_configured_is_refused() {
     let world = World::probed().await;
 
-    let unknown = world.get("/pinned/1", &[("authorization", &world.bearer(json!("MARS")))]).await;
-    let known = world.get("/pinned/1", &[("authorization", &world.bearer(json!("EU")))]).await;
+    let unknown = world
+        .get("/pinned/1", &[("authorization", &world.bearer(json!("MARS")))])
+        .await;
+    let known = world
+        .get("/pinned/1", &[("authorization", &world.bearer(json!("EU")))])
+        .await;
 
-    assert_eq!((unknown.status, unknown.code().as_str()), (StatusCode::FORBIDDEN, "residency-unknown"));
+    assert_eq!(
+        (unknown.status, unknown.code().as_str()),
+        (StatusCode::FORBIDDEN, "residency-unknown")
+    );
     assert_eq!(known.status, StatusCode::OK);
 }
 
@@ -228,8 +293,10 @@ async fn an_http_probe_that_fails_moves_traffic_and_one_that_passes_brings_it_ba
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tcp_probe_needs_only_a_connection() {
-    let world =
-        World::start("    health: { probe: { tcp: true }, interval: 500ms, timeout: 500ms, fall: 2, rise: 1 }").await;
+    let world = World::start(
+        "    health: { probe: { tcp: true }, interval: 500ms, timeout: 500ms, fall: 2, rise: 1 }",
+    )
+    .await;
     let seen = Seen::of(&world.gateway);
     world.eu_west.set_health(StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(world.get("/anywhere/1", &[]).await.body, "eu-west");
@@ -246,18 +313,36 @@ async fn a_tcp_probe_needs_only_a_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_503_is_tried_in_another_region_for_a_get_only() {
     let world = World::probed().await;
-    world.eu_west.behave(Behaviour::Status(StatusCode::SERVICE_UNAVAILABLE));
+    world
+        .eu_west
+        .behave(Behaviour::Status(StatusCode::SERVICE_UNAVAILABLE));
 
     let get = world.get("/anywhere/1", &[]).await;
     assert_eq!((get.status, &get.body[..]), (StatusCode::OK, &b"eu-central"[..]));
     assert_eq!((world.eu_west.requests(), world.eu_central.requests()), (1, 1));
 
-    let post = world.dials()[0].send(Method::POST, "/anywhere/1", &[], b"{}").await;
+    let post = world.dials()[0]
+        .send(Method::POST, "/anywhere/1", &[], b"{}")
+        .await;
     assert_eq!(post.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!((world.eu_west.requests(), world.eu_central.requests()), (2, 1), "nobody else saw the POST");
+    assert_eq!(
+        (world.eu_west.requests(), world.eu_central.requests()),
+        (2, 1),
+        "nobody else saw the POST"
+    );
 
-    let keyed = world.dials()[0].send(Method::POST, "/anywhere/1", &[("idempotency-key", "\"7\"")], b"{}").await;
-    assert_eq!((keyed.status, &keyed.body[..]), (StatusCode::OK, &b"eu-central"[..]));
+    let keyed = world.dials()[0]
+        .send(
+            Method::POST,
+            "/anywhere/1",
+            &[("idempotency-key", "\"7\"")],
+            b"{}",
+        )
+        .await;
+    assert_eq!(
+        (keyed.status, &keyed.body[..]),
+        (StatusCode::OK, &b"eu-central"[..])
+    );
 }
 
 /// A gateway over plain HTTP in front of one pool with these endpoints.
@@ -293,15 +378,24 @@ async fn a_refused_connection_is_tried_elsewhere_for_a_post_too() {
     let (gateway, dial) = one_pool(&format!("{{ address: \"{NOBODY}\" }}, {}", written(&good)), "");
 
     for serial in 0..40 {
-        let answer = dial.send(Method::POST, "/x", &[], format!("{serial}").as_bytes()).await;
+        let answer = dial
+            .send(Method::POST, "/x", &[], format!("{serial}").as_bytes())
+            .await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     }
 
-    let mut bodies: Vec<_> = good.received().into_iter().map(|received| received.body).collect();
+    let mut bodies: Vec<_> = good
+        .received()
+        .into_iter()
+        .map(|received| received.body)
+        .collect();
     bodies.sort();
     bodies.dedup();
     assert_eq!(bodies.len(), 40, "each exactly once");
-    assert!(Seen::of(&gateway).metric("portcullis_retry_total", &[]).await >= 1.0, "the dead one was tried");
+    assert!(
+        Seen::of(&gateway).metric("portcullis_retry_total", &[]).await >= 1.0,
+        "the dead one was tried"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,7 +415,10 @@ async fn an_endpoint_that_fails_while_its_probes_are_green_is_ejected() {
     }
     let before = bad.requests();
     for _ in 0..100 {
-        assert_eq!(client.send(Method::GET, "/x", &[], b"").await.unwrap().body, "good");
+        assert_eq!(
+            client.send(Method::GET, "/x", &[], b"").await.unwrap().body,
+            "good"
+        );
     }
 
     println!("ejected after {before} bad answers, of which a client saw {failed}");
@@ -344,14 +441,21 @@ async fn weights_share_the_requests_of_a_site() {
     }
 
     assert_eq!(heavy.requests() + light.requests(), 800);
-    assert!((530..=670).contains(&heavy.requests()), "600 of 800 expected, {} came", heavy.requests());
+    assert!(
+        (530..=670).contains(&heavy.requests()),
+        "600 of 800 expected, {} came",
+        heavy.requests()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_resolved_and_its_addresses_are_probed() {
     let endpoint = Endpoint::start("named").await;
     let name = format!("{{ dns: \"localhost:{}\" }}", endpoint.address.port());
-    let (gateway, dial) = one_pool(&name, "health: { probe: { tcp: true }, interval: 500ms, timeout: 500ms, rise: 1 }");
+    let (gateway, dial) = one_pool(
+        &name,
+        "health: { probe: { tcp: true }, interval: 500ms, timeout: 500ms, rise: 1 }",
+    );
 
     for _ in 0..20 {
         assert_eq!(dial.get("/x", &[]).await.body, "named");
@@ -359,5 +463,10 @@ async fn a_name_is_resolved_and_its_addresses_are_probed() {
 
     let pools = Seen::of(&gateway).json("/pools").await;
     let endpoints = pools["pools"][0]["endpoints"].as_array().unwrap();
-    assert!(endpoints.iter().any(|one| one["address"] == endpoint.address.to_string()), "{pools}");
+    assert!(
+        endpoints
+            .iter()
+            .any(|one| one["address"] == endpoint.address.to_string()),
+        "{pools}"
+    );
 }

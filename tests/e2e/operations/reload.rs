@@ -29,12 +29,19 @@ struct Edge {
 impl Edge {
     async fn start(arguments: &[&str]) -> Self {
         let (folder, authority) = (folder(), Authority::new("edge"));
-        authority.leaf(&["api.example.com"], None).write(folder.path(), "server");
+        authority
+            .leaf(&["api.example.com"], None)
+            .write(folder.path(), "server");
         let issuer = TokenIssuer::new("https://login.example.com", "k1");
         pki::write(&folder.path().join("jwks.json"), &issuer.jwks());
         let endpoint = Endpoint::start("one").await;
         configure(folder.path(), &text(&endpoint, 0));
-        Self { gateway: TestGateway::start_with(folder, arguments), authority, endpoint, issuer }
+        Self {
+            gateway: TestGateway::start_with(folder, arguments),
+            authority,
+            endpoint,
+            issuer,
+        }
     }
 
     fn dials(&self) -> Vec<Dial> {
@@ -127,25 +134,44 @@ async fn configurations_are_swapped_under_load_and_no_later_request_gets_an_old_
     let edge = Edge::start(&[]).await;
     let published = Arc::new(AtomicUsize::new(0));
     let known = Arc::clone(&published);
-    let make = move || Ask { note: known.load(Ordering::SeqCst), ..Ask::get("/orders/7") };
+    let make = move || Ask {
+        note: known.load(Ordering::SeqCst),
+        ..Ask::get("/orders/7")
+    };
     let load = Load::start(edge.dials(), make, |ask, answer| {
         ok(ask, answer)?;
         let (wanted, got) = (ask.note, revision_of(answer));
-        if got >= wanted { Ok(()) } else { Err(format!("{got} answered after {wanted} was published")) }
+        if got >= wanted {
+            Ok(())
+        } else {
+            Err(format!("{got} answered after {wanted} was published"))
+        }
     });
 
     for swap in 1..=SWAPS {
         edge.publish(swap).await;
         published.store(swap, Ordering::SeqCst);
         load.answered(swap * REQUESTS / SWAPS).await;
-        assert_eq!(edge.endpoint.last().headers["x-revision"].to_str().unwrap().parse::<usize>().unwrap(), swap);
+        assert_eq!(
+            edge.endpoint.last().headers["x-revision"]
+                .to_str()
+                .unwrap()
+                .parse::<usize>()
+                .unwrap(),
+            swap
+        );
     }
 
     load.answered(REQUESTS).await;
     let tally = load.finish(&format!("{SWAPS} configuration swaps")).await;
     assert_eq!(tally.failures(), Vec::<String>::new());
     assert!(tally.answered() >= REQUESTS);
-    assert!(edge.seen().metric("portcullis_config_reloads_total", &["published"]).await >= SWAPS as f64);
+    assert!(
+        edge.seen()
+            .metric("portcullis_config_reloads_total", &["published"])
+            .await
+            >= SWAPS as f64
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,12 +181,32 @@ async fn garbage_is_refused_while_traffic_goes_on_and_a_good_file_heals_it() {
     let revision = seen.revision().await;
     let load = Load::start(edge.dials(), || Ask::get("/orders/7"), ok);
     let unknown_key = good.replace("pool: orders", "pol: orders");
-    let unknown_line = unknown_key.lines().position(|line| line.contains("pol: orders")).unwrap() + 1;
+    let unknown_line = unknown_key
+        .lines()
+        .position(|line| line.contains("pol: orders"))
+        .unwrap()
+        + 1;
     let garbage = [
-        ("not YAML", "version: 1\nroutes: [ {".to_owned(), "portcullis.yaml:".to_owned()),
-        ("unknown key", unknown_key, format!("portcullis.yaml:{unknown_line}:")),
-        ("missing file", good.replace("server.pem", "nowhere.pem"), "nowhere.pem".to_owned()),
-        ("8 MiB of junk", "\u{1}junk: [}".repeat(8 << 17), "portcullis.yaml".to_owned()),
+        (
+            "not YAML",
+            "version: 1\nroutes: [ {".to_owned(),
+            "portcullis.yaml:".to_owned(),
+        ),
+        (
+            "unknown key",
+            unknown_key,
+            format!("portcullis.yaml:{unknown_line}:"),
+        ),
+        (
+            "missing file",
+            good.replace("server.pem", "nowhere.pem"),
+            "nowhere.pem".to_owned(),
+        ),
+        (
+            "8 MiB of junk",
+            "\u{1}junk: [}".repeat(8 << 17),
+            "portcullis.yaml".to_owned(),
+        ),
         ("empty", String::new(), "portcullis.yaml".to_owned()),
     ];
 
@@ -195,14 +241,22 @@ async fn is_resumed(dial: &Dial) -> bool {
     let mut last = None;
     for _ in 0..2 {
         let tcp = TcpStream::connect(dial.address).await.unwrap();
-        let mut stream = client::handshake(tcp, dial.tls.as_ref().unwrap(), "api.example.com").await.unwrap();
+        let mut stream = client::handshake(tcp, dial.tls.as_ref().unwrap(), "api.example.com")
+            .await
+            .unwrap();
         last = stream.get_ref().1.handshake_kind();
         // The ticket comes with the answer.
         let request = b"GET /orders/7 HTTP/1.1\r\nhost: api.example.com\r\nconnection: close\r\n\r\n";
-        tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request)
+            .await
+            .unwrap();
         let mut answer = Vec::new();
         let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await;
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
     }
     last == Some(HandshakeKind::Resumed)
 }
@@ -210,7 +264,9 @@ async fn is_resumed(dial: &Dial) -> bool {
 /// How the next connection of a client that remembers a session begins.
 async fn handshake_kind(dial: &Dial) -> Option<HandshakeKind> {
     let tcp = TcpStream::connect(dial.address).await.unwrap();
-    let stream = client::handshake(tcp, dial.tls.as_ref().unwrap(), "api.example.com").await.unwrap();
+    let stream = client::handshake(tcp, dial.tls.as_ref().unwrap(), "api.example.com")
+        .await
+        .unwrap();
     stream.get_ref().1.handshake_kind()
 }
 
@@ -221,15 +277,28 @@ async fn an_equal_configuration_changes_nothing_and_keeps_sessions() {
     let revision = seen.revision().await;
     assert!(is_resumed(&dial).await, "a session is resumed");
 
-    edge.gateway.configure(&format!("{}# only a remark\n", text(&edge.endpoint, 0)));
+    edge.gateway
+        .configure(&format!("{}# only a remark\n", text(&edge.endpoint, 0)));
     wait_until("the reload to be counted", || async {
-        (seen.metric("portcullis_config_reloads_total", &["unchanged"]).await >= 1.0).then_some(())
+        (seen
+            .metric("portcullis_config_reloads_total", &["unchanged"])
+            .await
+            >= 1.0)
+            .then_some(())
     })
     .await;
 
     assert_eq!(seen.revision().await, revision);
-    assert_eq!(seen.metric("portcullis_config_reloads_total", &["published"]).await, 0.0);
-    assert_eq!(handshake_kind(&dial).await, Some(HandshakeKind::Resumed), "the same trust generation");
+    assert_eq!(
+        seen.metric("portcullis_config_reloads_total", &["published"])
+            .await,
+        0.0
+    );
+    assert_eq!(
+        handshake_kind(&dial).await,
+        Some(HandshakeKind::Resumed),
+        "the same trust generation"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,13 +308,24 @@ async fn only_new_certificates_begin_a_new_trust_generation() {
     let revision = seen.revision().await;
     assert!(is_resumed(&dial).await, "a session is resumed");
 
-    edge.gateway.configure(&format!("# every line moves\n{}", text(&edge.endpoint, 1)));
+    edge.gateway
+        .configure(&format!("# every line moves\n{}", text(&edge.endpoint, 1)));
     let moved = seen.revision_after(&revision).await;
-    assert_eq!(handshake_kind(&dial).await, Some(HandshakeKind::Resumed), "the same certificates");
+    assert_eq!(
+        handshake_kind(&dial).await,
+        Some(HandshakeKind::Resumed),
+        "the same certificates"
+    );
 
-    edge.authority.leaf(&["api.example.com"], None).write(edge.gateway.folder.path(), "server");
+    edge.authority
+        .leaf(&["api.example.com"], None)
+        .write(edge.gateway.folder.path(), "server");
     seen.revision_after(&moved).await;
-    assert_eq!(handshake_kind(&dial).await, Some(HandshakeKind::Full), "other certificates");
+    assert_eq!(
+        handshake_kind(&dial).await,
+        Some(HandshakeKind::Full),
+        "other certificates"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +335,11 @@ async fn sighup_reloads_where_files_are_not_watched() {
     let revision = seen.revision().await;
     edge.gateway.configure(&text(&edge.endpoint, 1));
     for _ in 0..50 {
-        assert_eq!(revision_of(&dial.get("/orders/7", &[]).await), 0, "nobody asked for it yet");
+        assert_eq!(
+            revision_of(&dial.get("/orders/7", &[]).await),
+            0,
+            "nobody asked for it yet"
+        );
     }
 
     edge.gateway.signal("HUP");
@@ -270,14 +354,18 @@ async fn a_changed_listener_address_asks_for_a_restart() {
     let seen = edge.seen();
     let revision = seen.revision().await;
 
-    let elsewhere = text(&edge.endpoint, 1).replacen("listen: \"127.0.0.1:0\"\n", "listen: \"127.0.0.2:0\"\n", 1);
+    let elsewhere =
+        text(&edge.endpoint, 1).replacen("listen: \"127.0.0.1:0\"\n", "listen: \"127.0.0.2:0\"\n", 1);
     assert_ne!(elsewhere, text(&edge.endpoint, 1));
     edge.gateway.configure(&elsewhere);
 
     edge.gateway.log.wait_for("the restart to be asked for", |line| {
         line["level"] == "ERROR" && line.to_string().contains("restart")
     });
-    wait_until("the outcome", || async { (seen.last_outcome().await == "kept").then_some(()) }).await;
+    wait_until("the outcome", || async {
+        (seen.last_outcome().await == "kept").then_some(())
+    })
+    .await;
     assert_eq!(seen.revision().await, revision);
     assert_eq!(revision_of(&edge.dial().get("/orders/7", &[]).await), 0);
     edge.publish(2).await;
@@ -295,7 +383,9 @@ async fn a_key_that_leaves_the_key_set_stops_at_once_although_its_token_is_remem
         let answer = dial.get("/mine/1", &[("authorization", &old_token)]).await;
         assert_eq!(answer.status, StatusCode::OK);
     }
-    let checked = seen.metric("portcullis_identity_signature_checks_total", &[]).await;
+    let checked = seen
+        .metric("portcullis_identity_signature_checks_total", &[])
+        .await;
     assert_eq!(checked, 1.0, "the second and third cost no signature");
 
     let revision = seen.revision().await;
@@ -304,14 +394,20 @@ async fn a_key_that_leaves_the_key_set_stops_at_once_although_its_token_is_remem
 
     let refused = dial.get("/mine/1", &[("authorization", &old_token)]).await;
     let accepted = dial.get("/mine/1", &[("authorization", &new_token)]).await;
-    assert_eq!((refused.status, refused.code().as_str()), (StatusCode::UNAUTHORIZED, "token-key-unknown"));
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (StatusCode::UNAUTHORIZED, "token-key-unknown")
+    );
     assert_eq!(accepted.status, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_with_problems_does_not_start_and_says_where() {
     let folder = folder();
-    configure(folder.path(), "version: 1\nlisteners:\n  public: { listn: \"127.0.0.1:0\" }\n");
+    configure(
+        folder.path(),
+        "version: 1\nlisteners:\n  public: { listn: \"127.0.0.1:0\" }\n",
+    );
 
     let mut gateway = TestGateway::spawn(folder, &[]);
 

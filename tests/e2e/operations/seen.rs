@@ -22,12 +22,18 @@ impl Seen {
     }
 
     pub async fn revision(&self) -> String {
-        self.json("/config").await["revision"].as_str().unwrap().to_owned()
+        self.json("/config").await["revision"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// `published`, `unchanged` or `kept`.
     pub async fn last_outcome(&self) -> String {
-        self.json("/config").await["last_reload"]["outcome"].as_str().unwrap().to_owned()
+        self.json("/config").await["last_reload"]["outcome"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     pub async fn is_ready(&self) -> bool {
@@ -64,8 +70,14 @@ impl Seen {
     pub async fn endpoint_state(&self, address: std::net::SocketAddr, state: &str) {
         wait_until(&format!("{address} to be {state}"), || async {
             let pools = self.json("/pools").await;
-            let mut endpoints = pools["pools"].as_array().unwrap().iter().flat_map(|pool| pool["endpoints"].as_array().unwrap());
-            endpoints.any(|one| one["address"] == address.to_string() && one["state"] == state).then_some(())
+            let mut endpoints = pools["pools"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .flat_map(|pool| pool["endpoints"].as_array().unwrap());
+            endpoints
+                .any(|one| one["address"] == address.to_string() && one["state"] == state)
+                .then_some(())
         })
         .await;
     }

@@ -26,11 +26,16 @@ const WEB: &str = "spiffe://example.org/web";
 
 /// A program of SPIRE: on the path, where the environment says, or beside the checkout.
 fn find(program: &str) -> Option<PathBuf> {
-    let mut folders: Vec<PathBuf> = std::env::var_os("PATH").iter().flat_map(std::env::split_paths).collect();
+    let mut folders: Vec<PathBuf> = std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .collect();
     folders.extend(std::env::var_os("PORTCULLIS_TEST_TOOLS").map(PathBuf::from));
     folders.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tools/linux-amd64"));
     let mut paths = folders.into_iter().map(|folder| folder.join(program));
-    paths.find(|path| path.is_file()).map(|path| fs::canonicalize(path).unwrap())
+    paths
+        .find(|path| path.is_file())
+        .map(|path| fs::canonicalize(path).unwrap())
 }
 
 /// A process that ends with the test.
@@ -60,8 +65,17 @@ impl Spire {
         };
         let folder = folder();
         // SPIRE cannot be given a socket; the port is free a moment before.
-        let server_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut spire = Self { folder, programs: (server, agent), server_port, running: Vec::new() };
+        let server_port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let mut spire = Self {
+            folder,
+            programs: (server, agent),
+            server_port,
+            running: Vec::new(),
+        };
         let data = spire.folder.path().display().to_string();
         let text = format!(
             r#"server {{ bind_address = "127.0.0.1" bind_port = "{server_port}" trust_domain = "example.org" data_dir = "{data}"
@@ -73,7 +87,10 @@ impl Spire {
                }}"#
         );
         fs::write(spire.path("server.conf"), text).unwrap();
-        spire.run(&spire.programs.0.clone(), &["run", "-config", &spire.text("server.conf")]);
+        spire.run(
+            &spire.programs.0.clone(),
+            &["run", "-config", &spire.text("server.conf")],
+        );
         Some(spire)
     }
 
@@ -104,16 +121,31 @@ impl Spire {
             .args(["-socketPath", &self.text("server.sock")])
             .output()
             .unwrap();
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8(output.stdout).unwrap())
     }
 
     /// Who is who: by the program that asks.
     fn register(&self) {
         let gateway = fs::canonicalize(env!("CARGO_BIN_EXE_portcullis")).unwrap();
-        for (id, program) in [(GATEWAY, &gateway), (ENDPOINT, &self.programs.1), (WEB, &self.programs.1)] {
+        for (id, program) in [
+            (GATEWAY, &gateway),
+            (ENDPOINT, &self.programs.1),
+            (WEB, &self.programs.1),
+        ] {
             let selector = format!("unix:path:{}", program.display());
-            let arguments =
-                ["entry", "create", "-parentID", "spiffe://example.org/node", "-spiffeID", id, "-selector", &selector];
+            let arguments = [
+                "entry",
+                "create",
+                "-parentID",
+                "spiffe://example.org/node",
+                "-spiffeID",
+                id,
+                "-selector",
+                &selector,
+            ];
             wait_for("the entry to be made", || self.server(&arguments));
         }
     }
@@ -127,7 +159,9 @@ impl Spire {
     fn start_agent(&mut self, number: usize) {
         let token = wait_for("a join token", || {
             let answer = self.server(&["token", "generate", "-spiffeID", "spiffe://example.org/node"])?;
-            answer.lines().find_map(|line| line.strip_prefix("Token: ").map(str::to_owned))
+            answer
+                .lines()
+                .find_map(|line| line.strip_prefix("Token: ").map(str::to_owned))
         });
         let agent = self.programs.1.clone();
         let data = self.text(&format!("agent-{number}"));
@@ -144,7 +178,10 @@ impl Spire {
             self.text("agent.sock")
         );
         fs::write(self.path("agent.conf"), text).unwrap();
-        self.run(&agent, &["run", "-config", &self.text("agent.conf"), "-joinToken", &token]);
+        self.run(
+            &agent,
+            &["run", "-config", &self.text("agent.conf"), "-joinToken", &token],
+        );
     }
 
     /// Fetches the SVIDs of a workload that is not the gateway: of every ID asked for, and the bundle.
@@ -152,9 +189,22 @@ impl Spire {
         let written = self.path("svids");
         fs::create_dir(&written).unwrap();
         wait_for("SVIDs for the endpoint and the client", || {
-            let arguments = ["api", "fetch", "x509", "-silent", "-socketPath", &self.text("agent.sock"), "-write"];
-            let output = Command::new(&self.programs.1).args(arguments).arg(&written).output().unwrap();
-            (output.status.success() && written.join(format!("svid.{}.pem", ids.len() - 1)).exists()).then_some(())
+            let arguments = [
+                "api",
+                "fetch",
+                "x509",
+                "-silent",
+                "-socketPath",
+                &self.text("agent.sock"),
+                "-write",
+            ];
+            let output = Command::new(&self.programs.1)
+                .args(arguments)
+                .arg(&written)
+                .output()
+                .unwrap();
+            (output.status.success() && written.join(format!("svid.{}.pem", ids.len() - 1)).exists())
+                .then_some(())
         });
         let leaves: Vec<Leaf> = (0..ids.len())
             .map(|index| Leaf {
@@ -166,20 +216,30 @@ impl Spire {
         for anchor in CertificateDer::pem_file_iter(written.join("bundle.0.pem")).unwrap() {
             roots.add(anchor.unwrap()).unwrap();
         }
-        let of = |id: &&str| leaves.iter().find(|leaf| carries(&leaf.chain()[0], id)).expect("an SVID of each ID").clone();
+        let of = |id: &&str| {
+            leaves
+                .iter()
+                .find(|leaf| carries(&leaf.chain()[0], id))
+                .expect("an SVID of each ID")
+                .clone()
+        };
         (ids.iter().map(of).collect(), Arc::new(roots))
     }
 }
 
 /// Whether a certificate carries an ID; it stands there as plain bytes.
 fn carries(certificate: &CertificateDer<'_>, id: &str) -> bool {
-    certificate.windows(id.len()).any(|window| window == id.as_bytes())
+    certificate
+        .windows(id.len())
+        .any(|window| window == id.as_bytes())
 }
 
 /// An endpoint that answers only to the gateway's SPIFFE ID; says `stranger` to anybody else of the trust domain.
 fn serve_mtls(listener: TcpListener, svid: &Leaf, roots: Arc<RootCertStore>) {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let clients = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build().unwrap();
+    let clients = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+        .build()
+        .unwrap();
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -191,7 +251,9 @@ fn serve_mtls(listener: TcpListener, svid: &Leaf, roots: Arc<RootCertStore>) {
         while let Ok((tcp, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(tcp).await else { return };
+                let Ok(mut stream) = acceptor.accept(tcp).await else {
+                    return;
+                };
                 let is_gateway = carries(&stream.get_ref().1.peer_certificates().unwrap()[0], GATEWAY);
                 let mut head = Vec::new();
                 while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -200,7 +262,8 @@ fn serve_mtls(listener: TcpListener, svid: &Leaf, roots: Arc<RootCertStore>) {
                     }
                 }
                 let body = if is_gateway { "welcome!" } else { "stranger" };
-                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 8\r\nconnection: close\r\n\r\n{body}");
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: 8\r\nconnection: close\r\n\r\n{body}");
                 let _ = stream.write_all(answer.as_bytes()).await;
                 let _ = stream.shutdown().await;
             });
@@ -238,20 +301,39 @@ routes:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_lives_on_identities_from_a_real_spire() {
-    let Some(mut spire) = Spire::start_server(1) else { return };
+    let Some(mut spire) = Spire::start_server(1) else {
+        return;
+    };
     let (folder, authority) = (folder(), Authority::new("edge"));
-    authority.leaf(&["api.example.com"], None).write(folder.path(), "server");
+    authority
+        .leaf(&["api.example.com"], None)
+        .write(folder.path(), "server");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    configure(folder.path(), &text(&spire.text("agent.sock"), listener.local_addr().unwrap()));
+    configure(
+        folder.path(),
+        &text(&spire.text("agent.sock"), listener.local_addr().unwrap()),
+    );
 
     let gateway = TestGateway::spawn(folder, &[]);
     let (address, seen) = (gateway.address("public"), Seen::of(&gateway));
     let plain = Dial::tls(address, "api.example.com", authority.roots(), None);
     assert_eq!(seen.get("/livez").await.status, StatusCode::OK);
     let waiting = seen.get("/readyz").await;
-    assert_eq!(waiting.status, StatusCode::SERVICE_UNAVAILABLE, "there is no agent yet");
-    assert!(waiting.json()["waiting_for"].to_string().contains("workload API"), "{:?}", waiting.json());
-    assert_eq!(plain.get("/ping", &[]).await.body, "pong", "what needs no identity works");
+    assert_eq!(
+        waiting.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "there is no agent yet"
+    );
+    assert!(
+        waiting.json()["waiting_for"].to_string().contains("workload API"),
+        "{:?}",
+        waiting.json()
+    );
+    assert_eq!(
+        plain.get("/ping", &[]).await.body,
+        "pong",
+        "what needs no identity works"
+    );
 
     let began = Instant::now();
     tokio::task::block_in_place(|| {
@@ -260,21 +342,34 @@ async fn the_gateway_lives_on_identities_from_a_real_spire() {
     });
     wait_until("readiness", || async { seen.is_ready().await.then_some(()) }).await;
     println!("ready {:?} after the agent was started", began.elapsed());
-    let received = gateway.log.wait_for("the identity", |line| line["message"] == "workload identity received");
+    let received = gateway.log.wait_for("the identity", |line| {
+        line["message"] == "workload identity received"
+    });
     assert_eq!(received["spiffe_id"], GATEWAY);
     let (svids, roots) = tokio::task::block_in_place(|| spire.fetch(&[ENDPOINT, WEB]));
     serve_mtls(listener, &svids[0], roots);
 
     let web = Dial::tls(address, "api.example.com", authority.roots(), Some(&svids[1]));
     let welcome = web.get("/billing/1", &[]).await;
-    assert_eq!((welcome.status, &welcome.body[..]), (StatusCode::OK, &b"welcome!"[..]), "{welcome:?}");
+    assert_eq!(
+        (welcome.status, &welcome.body[..]),
+        (StatusCode::OK, &b"welcome!"[..]),
+        "{welcome:?}"
+    );
     assert_eq!(gateway.access_line(&welcome.request_id())["principal"], WEB);
 
     let other = Dial::h2(address, "api.example.com", authority.roots(), Some(&svids[0]));
     let denied = other.get("/billing/1", &[]).await;
-    assert_eq!(denied.status, StatusCode::FORBIDDEN, "another workload of the same domain");
+    assert_eq!(
+        denied.status,
+        StatusCode::FORBIDDEN,
+        "another workload of the same domain"
+    );
     let missing = plain.get("/billing/1", &[]).await;
-    assert_eq!((missing.status, missing.code().as_str()), (StatusCode::UNAUTHORIZED, "certificate-missing"));
+    assert_eq!(
+        (missing.status, missing.code().as_str()),
+        (StatusCode::UNAUTHORIZED, "certificate-missing")
+    );
     let forged = Authority::new("forger").leaf(&[], Some(WEB));
     let forged = Dial::tls(address, "api.example.com", authority.roots(), Some(&forged));
     if let Ok(mut client) = forged.connect().await {
@@ -285,19 +380,45 @@ async fn the_gateway_lives_on_identities_from_a_real_spire() {
     }
 
     let wrong = plain.get("/wrong/1", &[]).await;
-    assert!(wrong.status.is_server_error(), "the endpoint is not whom the pool expects: {wrong:?}");
-    assert!(seen.metric("portcullis_endpoint_connections_failed_total", &["pool=\"wrong\""]).await >= 1.0);
+    assert!(
+        wrong.status.is_server_error(),
+        "the endpoint is not whom the pool expects: {wrong:?}"
+    );
+    assert!(
+        seen.metric(
+            "portcullis_endpoint_connections_failed_total",
+            &["pool=\"wrong\""]
+        )
+        .await
+            >= 1.0
+    );
 
     spire.stop_agent();
-    assert_eq!(web.get("/billing/2", &[]).await.body, "welcome!", "what was delivered stays");
+    assert_eq!(
+        web.get("/billing/2", &[]).await.body,
+        "welcome!",
+        "what was delivered stays"
+    );
     assert!(seen.is_ready().await);
-    let deliveries = || gateway.log.all().iter().filter(|line| line["message"] == "workload identity received").count();
+    let deliveries = || {
+        gateway
+            .log
+            .all()
+            .iter()
+            .filter(|line| line["message"] == "workload identity received")
+            .count()
+    };
     let before = deliveries();
     let began = Instant::now();
     tokio::task::block_in_place(|| {
         spire.start_agent(2);
-        wait_for("the next agent to deliver", || (deliveries() > before).then_some(()));
+        wait_for("the next agent to deliver", || {
+            (deliveries() > before).then_some(())
+        });
     });
-    println!("delivered again {:?} after another agent was started", began.elapsed());
+    println!(
+        "delivered again {:?} after another agent was started",
+        began.elapsed()
+    );
     assert_eq!(web.get("/billing/3", &[]).await.body, "welcome!");
 }
