@@ -133,8 +133,41 @@ async fn fifty_streams_share_a_connection_at_once() {
     }
 }
 
-fn trailers() -> HeaderMap {
-    HeaderMap::from_iter([("x-checksum".parse().unwrap(), "abc".parse().unwrap())])
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoints_trailers_pass() {
+    let endpoint = Endpoint::start("one").await;
+    let house = open(&h2_pool(endpoint.address));
+    endpoint.behave(Behaviour::Trailers);
+
+    let answer = house
+        .h2()
+        .send(Method::GET, "/open/x", &[("te", "trailers")], b"")
+        .await;
+
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"body"[..]));
+    assert_eq!(answer.trailers.unwrap()["grpc-status"], "0");
+}
+
+/// Pingora cannot read a request's trailers: a refusal is better than a request that never ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_of_an_http2_request_are_refused_at_once() {
+    let endpoint = Endpoint::start("one").await;
+    let house = open(&h2_pool(endpoint.address));
+    let trailers = HeaderMap::from_iter([("x-checksum".parse().unwrap(), "abc".parse().unwrap())]);
+    let frames = vec![
+        Frame::data(Bytes::from_static(b"body")),
+        Frame::trailers(trailers),
+    ];
+    let mut client = house.h2().connect().await.unwrap();
+
+    let refused = client
+        .send_body(Method::POST, "/open/x", &[], pieces(frames))
+        .await
+        .unwrap();
+    let next = client.send(Method::GET, "/open/x", &[], b"").await.unwrap();
+
+    house.assert_refused(&refused, 400, "frame-malformed");
+    assert_eq!(next.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,6 +219,42 @@ async fn echo_server() -> SocketAddr {
         }
     });
     address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_passes_where_the_route_says_so() {
+    let house = open(&h1_pool(echo_server().await));
+
+    for dial in [house.plain(), house.h1()] {
+        let url = format!("ws://{HOST}/socket");
+        let (mut socket, answer) = tokio_tungstenite::client_async(url, dial.wire().await.unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 101);
+        let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        for message in [
+            Message::text("hello"),
+            Message::binary(vec![7; 100_000]),
+            Message::text(""),
+        ] {
+            socket.send(message.clone()).await.unwrap();
+            let said = tokio::time::timeout(PATIENCE, socket.next())
+                .await
+                .expect("an echo");
+            assert_eq!(said.unwrap().unwrap(), message);
+        }
+        socket.close(None).await.unwrap();
+        let closed =
+            tokio::time::timeout(PATIENCE, async { while let Some(Ok(_)) = socket.next().await {} }).await;
+        assert!(closed.is_ok(), "the connection ends when the endpoint ends it");
+        let line = house.gateway.access_line(&id);
+        assert_eq!(
+            (&line["status"], &line["route"]),
+            (&json!(101), &json!("socket")),
+            "{line}"
+        );
+        assert!(line["bytes_in"].as_u64().unwrap() > 100_000, "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

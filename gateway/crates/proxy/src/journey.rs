@@ -208,6 +208,12 @@ impl Journey {
 
     /// A piece of the body on its way: judged, counted, and held where a contract says so.
     pub(crate) fn body_piece(&mut self, body: &mut Option<Bytes>, is_end: bool) -> Result<()> {
+        if body.is_none() && !is_end && !self.link.is_tunnel() {
+            // Pingora cannot read the trailers of an HTTP/2 request and would ask for more of the body for ever.
+            let trailers = Rejection::new(Reason::FrameMalformed).with_private("trailers after the body");
+            self.link.abort(trailers);
+            return Error::e_explain(ErrorType::InternalError, "the body has trailers");
+        }
         let piece = body.take().unwrap_or_default();
         if self.link.is_tunnel() {
             self.link.body().count(piece.len());

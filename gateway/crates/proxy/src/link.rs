@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use portcullis_model::{Reason, Rejection};
@@ -102,6 +103,8 @@ pub(crate) struct RequestLink {
     is_begun: AtomicBool,
     is_answered: AtomicBool,
     is_tunnel: AtomicBool,
+    is_tunnel_over: AtomicBool,
+    tunnel_reader: Mutex<Option<Waker>>,
     refusal: Mutex<Option<Rejection>>,
     attempt: Mutex<Option<Arc<Attempt>>>,
     aborted: Notify,
@@ -118,6 +121,8 @@ impl RequestLink {
             is_begun: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
             is_tunnel: AtomicBool::new(false),
+            is_tunnel_over: AtomicBool::new(false),
+            tunnel_reader: Mutex::new(None),
             refusal: Mutex::new(None),
             attempt: Mutex::new(None),
             aborted: Notify::new(),
@@ -153,6 +158,23 @@ impl RequestLink {
     /// True after a switch of protocols.
     pub(crate) fn is_tunnel(&self) -> bool {
         self.is_tunnel.load(Ordering::Acquire)
+    }
+
+    /// The endpoint left the tunnel: whoever reads from the client is told that nothing more will come.
+    pub(crate) fn close_tunnel(&self) {
+        self.is_tunnel_over.store(true, Ordering::Release);
+        if let Some(reader) = lock(&self.tunnel_reader).take() {
+            reader.wake();
+        }
+    }
+
+    /// True once the endpoint left the tunnel; until then the reader is woken when it does.
+    pub(crate) fn is_tunnel_over(&self, context: &Context<'_>) -> bool {
+        if !self.is_tunnel() {
+            return false;
+        }
+        *lock(&self.tunnel_reader) = Some(context.waker().clone());
+        self.is_tunnel_over.load(Ordering::Acquire)
     }
 
     /// Remembers why the request ends, unless that is known already.

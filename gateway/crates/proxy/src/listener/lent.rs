@@ -134,6 +134,9 @@ impl AsyncRead for LentStream {
             if this.boundary.is_done() && this.ahead.len() >= MAX_AHEAD {
                 return Poll::Pending;
             }
+            if this.link.is_tunnel_over(context) {
+                return Poll::Ready(Ok(()));
+            }
             if ready!(this.poll_fill(context))? == 0 {
                 return Poll::Ready(Ok(()));
             }

@@ -172,7 +172,11 @@ impl Session for UpstreamSession {
     }
 
     async fn read_response_body(&mut self) -> Result<Option<Bytes>> {
-        self.read_piece().await
+        let piece = self.read_piece().await;
+        if self.link.is_tunnel() && !matches!(piece, Ok(Some(_))) {
+            self.link.close_tunnel();
+        }
+        piece
     }
 
     fn response_finished(&self) -> bool {
