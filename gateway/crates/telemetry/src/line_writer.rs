@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
 use thiserror::Error;
+use tracing::{error, info};
 
 /// Lines that may wait: at 400 bytes a line under 4 MiB, and half a second of a busy gateway.
 const QUEUE: usize = 8_192;
@@ -153,6 +154,14 @@ impl Sink {
         })
     }
 
+    /// For our own log.
+    fn name(&self) -> String {
+        match self {
+            Self::Stream(_) => "standard stream".to_owned(),
+            Self::File { path, .. } => path.display().to_string(),
+        }
+    }
+
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         match self {
             Self::Stream(stream) => stream.write_all(line),
@@ -202,6 +211,7 @@ fn is_same_file(path: &Path, _open: &File) -> bool {
 fn write_lines(orders: &Receiver<Order>, mut sink: Sink, lost: &IntCounter) {
     let mut checked = Instant::now();
     let mut is_open = true;
+    let mut state = WriteState::default();
     while is_open {
         let mut next = match orders.recv_timeout(FLUSH_AFTER) {
             Ok(order) => Some(order),
@@ -213,18 +223,60 @@ fn write_lines(orders: &Receiver<Order>, mut sink: Sink, lost: &IntCounter) {
             // A failure here shows again as a failing write, where the line is counted.
             let _ = sink.follow_rotation();
         }
+        let mut fault = None;
+        let mut has_lines = false;
         while let Some(order) = next {
             match order {
                 Order::Line(line) => {
-                    if sink.write(&line).is_err() {
+                    has_lines = true;
+                    if let Err(error) = sink.write(&line) {
                         lost.inc();
+                        fault = Some(error);
                     }
                 }
                 Order::Close => is_open = false,
             }
             next = orders.try_recv().ok();
         }
-        let _ = sink.flush();
+        if let Err(error) = sink.flush() {
+            fault.get_or_insert(error);
+        }
+        match (state.follow(fault.is_some(), has_lines), fault) {
+            (Some(News::Fails), Some(error)) => {
+                error!(log = sink.name(), %error, "cannot write the log, lines are dropped and counted");
+            }
+            (Some(News::Recovers), _) => info!(log = sink.name(), "the log is written again"),
+            (Some(News::Fails) | None, _) => {}
+        }
+    }
+}
+
+/// Whether writing fails, so that it is said once and not for every line.
+#[derive(Default)]
+struct WriteState {
+    is_failing: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum News {
+    Fails,
+    Recovers,
+}
+
+impl WriteState {
+    /// What a round of writing tells that is new; a round without lines proves no recovery.
+    fn follow(&mut self, has_fault: bool, has_lines: bool) -> Option<News> {
+        match (has_fault, self.is_failing) {
+            (true, false) => {
+                self.is_failing = true;
+                Some(News::Fails)
+            }
+            (false, true) if has_lines => {
+                self.is_failing = false;
+                Some(News::Recovers)
+            }
+            (true, true) | (false, _) => None,
+        }
     }
 }
 
@@ -276,6 +328,29 @@ mod tests {
 
         assert!(dropped.get() >= 99, "{}", dropped.get());
         drop(release);
+    }
+
+    #[test]
+    fn a_failing_disk_is_said_once_and_its_recovery_too() {
+        let mut state = WriteState::default();
+
+        let rounds = [
+            (false, true),
+            (true, true),
+            (true, false),
+            (false, false),
+            (false, true),
+            (false, true),
+        ];
+        let told: Vec<_> = rounds
+            .into_iter()
+            .map(|(has_fault, has_lines)| state.follow(has_fault, has_lines))
+            .collect();
+
+        assert_eq!(
+            told,
+            [None, Some(News::Fails), None, None, Some(News::Recovers), None]
+        );
     }
 
     #[test]
