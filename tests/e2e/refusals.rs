@@ -486,13 +486,16 @@ async fn every_violation_has_its_pointer() {
     assert!(!String::from_utf8_lossy(&answer.body).contains("S3CRET"));
 }
 
+/// Method, target, fields and body; status and code.
+type RefusedRequest<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_gets_the_same_refusals_on_a_connection_that_goes_on() {
     let scene = Scene::set().await;
     let bob = scene.house.bearer("bob", json!({}));
     let big = order_of(2000);
     let mut client = scene.house.h2().connect().await.unwrap();
-    let cases: [(Method, &str, &[(&str, &str)], &str, u16, &str); 8] = [
+    let cases: [RefusedRequest<'_>; 8] = [
         (Method::GET, "/nowhere", &[], "", 404, "route-not-found"),
         (Method::DELETE, "/methods", &[], "", 405, "method-not-allowed"),
         (Method::GET, "/token/x", &[], "", 401, "credentials-missing"),

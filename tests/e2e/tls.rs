@@ -151,11 +151,14 @@ async fn certificates_are_chosen_by_name() {
     }
 }
 
+/// What a client says in ALPN.
+type Offered<'a> = &'a [&'a [u8]];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn protocols_and_versions_are_negotiated() {
     let scene = Scene::set().await;
     let groups = || aws_lc_rs::ALL_KX_GROUPS.to_vec();
-    let cases: [(&[&[u8]], Option<&[u8]>); 5] = [
+    let cases: [(Offered<'_>, Option<&[u8]>); 5] = [
         (&[b"h2", b"http/1.1"], Some(b"h2")),
         (&[b"http/1.1", b"h2"], Some(b"h2")),
         (&[b"http/1.1"], Some(b"http/1.1")),
