@@ -25,7 +25,11 @@ impl Slow {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (arrived, let_go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let slow = Self { address, arrived: Arc::clone(&arrived), let_go: Arc::clone(&let_go) };
+        let slow = Self {
+            address,
+            arrived: Arc::clone(&arrived),
+            let_go: Arc::clone(&let_go),
+        };
         tokio::spawn(async move {
             while let Ok((mut tcp, _)) = listener.accept().await {
                 let (arrived, let_go) = (Arc::clone(&arrived), Arc::clone(&let_go));
@@ -36,7 +40,9 @@ impl Slow {
                     }
                     arrived.add_permits(1);
                     let_go.acquire().await.unwrap().forget();
-                    tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await.unwrap();
+                    tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate")
+                        .await
+                        .unwrap();
                     let _ = tcp.read_buf(&mut head).await;
                 });
             }
@@ -53,7 +59,9 @@ struct Edge {
 
 fn start(fast: SocketAddr, slow: SocketAddr, drain_timeout: &str) -> Edge {
     let (folder, authority) = (folder(), Authority::new("edge"));
-    authority.leaf(&["api.example.com"], None).write(folder.path(), "server");
+    authority
+        .leaf(&["api.example.com"], None)
+        .write(folder.path(), "server");
     let text = format!(
         r#"
 version: 1
@@ -81,7 +89,13 @@ async fn sigterm_under_load_finishes_what_began_and_exits_as_soon_as_it_is_done(
     let (fast, slow) = (Endpoint::start("fast").await, Slow::start().await);
     let mut edge = start(fast.address, slow.address, "60s");
     let seen = Seen::of(&edge.gateway);
-    let dials = vec![edge.h1.clone(), edge.h1.clone(), edge.h1.clone(), edge.h2.clone(), edge.h2.clone()];
+    let dials = vec![
+        edge.h1.clone(),
+        edge.h1.clone(),
+        edge.h1.clone(),
+        edge.h2.clone(),
+        edge.h2.clone(),
+    ];
     let load = Load::start(dials, || Ask::get("/fast/1"), ok);
     let mut held = Vec::new();
     for dial in [&edge.h1, &edge.h2] {
@@ -98,7 +112,10 @@ async fn sigterm_under_load_finishes_what_began_and_exits_as_soon_as_it_is_done(
     load.expect_the_end();
     edge.gateway.signal("TERM");
 
-    wait_until("readiness to fail", || async { (!seen.is_ready().await).then_some(()) }).await;
+    wait_until("readiness to fail", || async {
+        (!seen.is_ready().await).then_some(())
+    })
+    .await;
     assert_eq!(seen.get("/livez").await.status, StatusCode::OK);
     let tally = load.finish("drain under load").await;
     assert_eq!(tally.failures(), Vec::<String>::new());
@@ -113,12 +130,18 @@ async fn sigterm_under_load_finishes_what_began_and_exits_as_soon_as_it_is_done(
         if index == 0 {
             assert_eq!(answer.headers["connection"], "close", "h1 is told to go");
         }
-        wait_until("the connection to end", || async { client.is_closed().then_some(()) }).await;
+        wait_until("the connection to end", || async {
+            client.is_closed().then_some(())
+        })
+        .await;
     }
     let status = edge.gateway.wait_for_exit();
     println!("exited {:?} after the last request could end", let_go.elapsed());
     assert_eq!(status.code(), Some(0));
-    assert!(let_go.elapsed() < Duration::from_secs(15), "well before the drain timeout of 60 s");
+    assert!(
+        let_go.elapsed() < Duration::from_secs(15),
+        "well before the drain timeout of 60 s"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,14 +149,27 @@ async fn an_idle_h2_connection_is_told_to_go_and_new_connections_are_refused() {
     let (fast, slow) = (Endpoint::start("fast").await, Slow::start().await);
     let mut edge = start(fast.address, slow.address, "60s");
     let mut idle = edge.h2.connect().await.unwrap();
-    assert_eq!(idle.send(Method::GET, "/fast/1", &[], b"").await.unwrap().status, StatusCode::OK);
+    assert_eq!(
+        idle.send(Method::GET, "/fast/1", &[], b"").await.unwrap().status,
+        StatusCode::OK
+    );
     let mut idle_h1 = edge.h1.connect().await.unwrap();
-    assert_eq!(idle_h1.send(Method::GET, "/fast/1", &[], b"").await.unwrap().status, StatusCode::OK);
+    assert_eq!(
+        idle_h1
+            .send(Method::GET, "/fast/1", &[], b"")
+            .await
+            .unwrap()
+            .status,
+        StatusCode::OK
+    );
 
     edge.gateway.signal("TERM");
 
     wait_until("GOAWAY", || async { idle.is_closed().then_some(()) }).await;
-    wait_until("the idle h1 connection to end", || async { idle_h1.is_closed().then_some(()) }).await;
+    wait_until("the idle h1 connection to end", || async {
+        idle_h1.is_closed().then_some(())
+    })
+    .await;
     assert_eq!(edge.gateway.wait_for_exit().code(), Some(0));
     assert!(edge.h1.connect().await.is_err());
 }
@@ -145,18 +181,31 @@ async fn a_request_that_hangs_is_cut_at_the_drain_timeout() {
     let mut edge = start(fast.address, fast.address, "2s");
     let mut client = edge.h1.connect().await.unwrap();
     let held = tokio::spawn(async move { client.send(Method::GET, "/slow/1", &[], b"").await });
-    wait_until("the request to hang", || async { (fast.requests() == 1).then_some(()) }).await;
+    wait_until("the request to hang", || async {
+        (fast.requests() == 1).then_some(())
+    })
+    .await;
 
     let told = Instant::now();
     edge.gateway.signal("TERM");
     let status = edge.gateway.wait_for_exit();
 
-    println!("a hanging request was cut {:?} after SIGTERM, the timeout is 2 s", told.elapsed());
+    println!(
+        "a hanging request was cut {:?} after SIGTERM, the timeout is 2 s",
+        told.elapsed()
+    );
     assert_eq!(status.code(), Some(0));
-    assert!(told.elapsed() >= Duration::from_millis(1_900), "not before its time");
+    assert!(
+        told.elapsed() >= Duration::from_millis(1_900),
+        "not before its time"
+    );
     assert!(told.elapsed() < Duration::from_secs(12));
     let cut = held.await.unwrap();
-    assert!(cut.as_ref().map_or(true, |answer| answer.status.is_server_error()), "{cut:?}");
+    assert!(
+        cut.as_ref()
+            .map_or(true, |answer| answer.status.is_server_error()),
+        "{cut:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,7 +215,10 @@ async fn sigint_ends_at_once() {
     let mut edge = start(fast.address, fast.address, "60s");
     let mut client = edge.h1.connect().await.unwrap();
     let held = tokio::spawn(async move { client.send(Method::GET, "/slow/1", &[], b"").await });
-    wait_until("the request to hang", || async { (fast.requests() == 1).then_some(()) }).await;
+    wait_until("the request to hang", || async {
+        (fast.requests() == 1).then_some(())
+    })
+    .await;
 
     let told = Instant::now();
     edge.gateway.signal("INT");
@@ -174,7 +226,11 @@ async fn sigint_ends_at_once() {
 
     assert_eq!(status.code(), Some(0));
     assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
-    assert!(held.await.unwrap().map_or(true, |answer| answer.status.is_server_error()));
+    assert!(
+        held.await
+            .unwrap()
+            .map_or(true, |answer| answer.status.is_server_error())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,5 +256,9 @@ async fn sigint_ends_a_drain_at_once() {
 
     assert_eq!(status.code(), Some(0));
     assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
-    assert!(held.await.unwrap().map_or(true, |answer| answer.status.is_server_error()));
+    assert!(
+        held.await
+            .unwrap()
+            .map_or(true, |answer| answer.status.is_server_error())
+    );
 }
