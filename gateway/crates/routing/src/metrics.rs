@@ -98,10 +98,13 @@ impl Metrics {
         self.budget.reset();
         for pool in pools {
             let mut counts: BTreeMap<(RegionId, &'static str), i64> = BTreeMap::new();
-            for report in pool.reports(now) {
+            // Every site, also one whose names gave no address yet: an alert sees a 0, never an absence.
+            for site in &pool.plan().sites {
                 for state in STATES {
-                    counts.entry((report.endpoint.region.clone(), state)).or_default();
+                    counts.entry((site.region.clone(), state)).or_default();
                 }
+            }
+            for report in pool.reports(now) {
                 *counts
                     .entry((report.endpoint.region.clone(), report.state.as_str()))
                     .or_default() += 1;
@@ -167,6 +170,8 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compile::{Boards, compile};
+    use crate::fixture::{plan, pool_plan, site};
     use crate::health::EndpointState;
 
     #[test]
@@ -190,6 +195,24 @@ mod tests {
                 }
                 .as_str()
             )
+        );
+    }
+
+    #[test]
+    fn a_site_whose_name_gave_no_address_is_shown_with_no_endpoint_up() {
+        let registry = Registry::new();
+        let boards = Boards::new(&registry).unwrap();
+        let plan = plan(vec![pool_plan(vec![site("eu", &["orders.example:80"])])]);
+        let (runtime, _) = compile(&plan, None, &boards).unwrap();
+
+        runtime.refresh_metrics(Instant::now());
+
+        let text = prometheus::TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
+        assert!(
+            text.contains(r#"portcullis_endpoints{pool="orders",region="eu",state="up"} 0"#),
+            "{text}"
         );
     }
 
