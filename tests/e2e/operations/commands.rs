@@ -9,7 +9,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Authority, Dial, Endpoint, TestGateway, TokenIssuer, configure, folder, pki};
+use crate::support::{Answer, Authority, Dial, Endpoint, TestGateway, TokenIssuer, configure, folder, pki};
 
 /// What a command printed and how it ended.
 struct Ended {
@@ -220,6 +220,46 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// What explain says of a case, and what the running gateway then does with it.
+async fn explained_and_done(
+    gateway: &TestGateway,
+    dial: &Dial,
+    issuer: &TokenIssuer,
+    case: &Case,
+) -> (Ended, Answer) {
+    let url = format!("https://api.example.com{}", case.path);
+    let mut asked = vec![
+        "explain",
+        "request",
+        case.method.as_str(),
+        &url,
+        "--format",
+        "json",
+    ];
+    let mut fields = Vec::new();
+    let bearer = case
+        .scope
+        .map(|scope| issuer.token("alice", json!({ "scope": scope })))
+        .unwrap_or_default();
+    let field = format!("Bearer {bearer}");
+    if case.scope.is_some() {
+        fs::write(gateway.path("token.jwt"), &bearer).unwrap();
+        asked.extend(["--token", "token.jwt"]);
+        fields.push(("authorization", field.as_str()));
+    }
+    if !case.body.is_empty() {
+        fs::write(gateway.path("body.json"), case.body).unwrap();
+        asked.extend(["--body", "body.json", "-H", "content-type: application/json"]);
+        fields.push(("content-type", "application/json"));
+    }
+
+    let explained = portcullis(gateway.folder.path(), &asked);
+    let answer = dial
+        .send(case.method.clone(), case.path, &fields, case.body.as_bytes())
+        .await;
+    (explained, answer)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_agrees_with_what_the_running_gateway_does() {
     let endpoint = Endpoint::start("one").await;
@@ -232,65 +272,29 @@ async fn explain_agrees_with_what_the_running_gateway_does() {
         None,
     );
     for case in cases() {
-        let url = format!("https://api.example.com{}", case.path);
-        let mut asked = vec![
-            "explain",
-            "request",
-            case.method.as_str(),
-            &url,
-            "--format",
-            "json",
-        ];
-        let mut fields = Vec::new();
-        let bearer = case
-            .scope
-            .map(|scope| issuer.token("alice", json!({ "scope": scope })))
-            .unwrap_or_default();
-        let field = format!("Bearer {bearer}");
-        if case.scope.is_some() {
-            fs::write(gateway.path("token.jwt"), &bearer).unwrap();
-            asked.extend(["--token", "token.jwt"]);
-            fields.push(("authorization", field.as_str()));
-        }
-        if !case.body.is_empty() {
-            fs::write(gateway.path("body.json"), case.body).unwrap();
-            asked.extend(["--body", "body.json", "-H", "content-type: application/json"]);
-            fields.push(("content-type", "application/json"));
-        }
-
-        let explained = portcullis(gateway.folder.path(), &asked);
-        let answer = dial
-            .send(case.method.clone(), case.path, &fields, case.body.as_bytes())
-            .await;
+        let (explained, answer) = explained_and_done(&gateway, &dial, &issuer, &case).await;
 
         let what = format!("{} {} {:?}", case.method, case.path, case.scope);
         let (status, refusal, line) = case.ends;
-        let view = explained.json();
+        let (view, record) = (explained.json(), gateway.access_line(&answer.request_id()));
         assert_eq!(answer.status.as_u16(), status, "{what}: {answer:?}");
         assert_eq!(explained.code, Some(i32::from(refusal.is_some())), "{what}");
-        let record = gateway.access_line(&answer.request_id());
-        match refusal {
-            Some((stage, reason)) => {
-                assert_eq!(
-                    (&view["refusal"]["stage"], &view["refusal"]["reason"]),
-                    (&json!(stage), &json!(reason)),
-                    "{what}"
-                );
-                assert_eq!(view["answer"]["status"], status, "{what}");
-                assert_eq!(
-                    (&record["stage"], &record["reason"]),
-                    (&json!(stage), &json!(reason)),
-                    "{what}"
-                );
-                assert_eq!(answer.code(), reason, "{what}");
-            }
-            None => assert_eq!(view["verdict"], "served", "{what}"),
+        assert_eq!(view["route"], record["route"], "{what}");
+        assert_eq!(view["revision"], record["revision"], "{what}");
+        if let Some((stage, reason)) = refusal {
+            let ends =
+                json!({ "stage": stage, "reason": reason, "decided_by": view["refusal"]["decided_by"] });
+            assert_eq!(view["refusal"], ends, "{what}");
+            assert_eq!(view["answer"]["status"], status, "{what}");
+            assert_eq!(
+                (&record["stage"], &record["reason"]),
+                (&json!(stage), &json!(reason)),
+                "{what}"
+            );
+            assert_eq!(answer.code(), reason, "{what}");
+        } else {
+            assert_eq!(view["verdict"], "served", "{what}");
         }
-        assert_eq!(
-            (&view["route"], &view["revision"]),
-            (&record["route"], &record["revision"]),
-            "{what}"
-        );
         if let Some(line) = line {
             let place = view["refusal"]["decided_by"].as_str().unwrap_or_default();
             assert!(

@@ -24,6 +24,9 @@ const GATEWAY: &str = "spiffe://example.org/gateway";
 const ENDPOINT: &str = "spiffe://example.org/endpoint";
 const WEB: &str = "spiffe://example.org/web";
 
+/// What the gateway logs when the Workload API delivered.
+const RECEIVED: &str = "workload identity received";
+
 /// A program of SPIRE: on the path, where the environment says, or beside the checkout.
 fn find(program: &str) -> Option<PathBuf> {
     let mut folders: Vec<PathBuf> = std::env::var_os("PATH")
@@ -299,41 +302,80 @@ routes:
     )
 }
 
+/// Whom the gateway lets in: the one workload, and nobody else, however alike.
+async fn who_is_let_in(gateway: &TestGateway, edge: &Authority, web: &Leaf, other: &Leaf) {
+    let address = gateway.address("public");
+    let dial = |leaf| Dial::tls(address, "api.example.com", edge.roots(), leaf);
+    let welcome = dial(Some(web)).get("/billing/1", &[]).await;
+    assert_eq!(welcome.status, StatusCode::OK, "{welcome:?}");
+    assert_eq!(
+        welcome.body, "welcome!",
+        "the endpoint saw the gateway's SPIFFE ID"
+    );
+    let line = gateway.access_line(&welcome.request_id());
+    assert_eq!(line["principal"], WEB);
+
+    let other = Dial::h2(address, "api.example.com", edge.roots(), Some(other));
+    let denied = other.get("/billing/1", &[]).await;
+    assert_eq!(
+        denied.status,
+        StatusCode::FORBIDDEN,
+        "another workload of the domain"
+    );
+    let missing = dial(None).get("/billing/1", &[]).await;
+    assert_eq!(missing.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(missing.code(), "certificate-missing");
+    let forged = Authority::new("forger").leaf(&[], Some(WEB));
+    if let Ok(mut client) = dial(Some(&forged)).connect().await {
+        // A handshake that the gateway ends shows at the first read.
+        if let Ok(answer) = client.send(http::Method::GET, "/billing/1", &[], b"").await {
+            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
+        }
+    }
+}
+
+/// An agent that goes takes nothing with it, and the next one is noticed.
+async fn another_agent_takes_over(spire: &mut Spire, gateway: &TestGateway, web: &Dial) {
+    spire.stop_agent();
+    let kept = web.get("/billing/2", &[]).await;
+    assert_eq!(kept.body, "welcome!", "what was delivered stays");
+    assert!(Seen::of(gateway).is_ready().await);
+    let deliveries = || {
+        let lines = gateway.log.all();
+        lines.iter().filter(|line| line["message"] == RECEIVED).count()
+    };
+    let (before, began) = (deliveries(), Instant::now());
+    tokio::task::block_in_place(|| {
+        spire.start_agent(2);
+        wait_for("another delivery", || (deliveries() > before).then_some(()));
+    });
+    let took = began.elapsed();
+    println!("delivered again {took:?} after another agent was started");
+    assert_eq!(web.get("/billing/3", &[]).await.body, "welcome!");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_lives_on_identities_from_a_real_spire() {
     let Some(mut spire) = Spire::start_server(1) else {
         return;
     };
-    let (folder, authority) = (folder(), Authority::new("edge"));
-    authority
-        .leaf(&["api.example.com"], None)
-        .write(folder.path(), "server");
+    let (folder, edge) = (folder(), Authority::new("edge"));
+    let server = edge.leaf(&["api.example.com"], None);
+    server.write(folder.path(), "server");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    configure(
-        folder.path(),
-        &text(&spire.text("agent.sock"), listener.local_addr().unwrap()),
-    );
+    let endpoint = listener.local_addr().unwrap();
+    configure(folder.path(), &text(&spire.text("agent.sock"), endpoint));
 
     let gateway = TestGateway::spawn(folder, &[]);
     let (address, seen) = (gateway.address("public"), Seen::of(&gateway));
-    let plain = Dial::tls(address, "api.example.com", authority.roots(), None);
+    let plain = Dial::tls(address, "api.example.com", edge.roots(), None);
     assert_eq!(seen.get("/livez").await.status, StatusCode::OK);
     let waiting = seen.get("/readyz").await;
-    assert_eq!(
-        waiting.status,
-        StatusCode::SERVICE_UNAVAILABLE,
-        "there is no agent yet"
-    );
-    assert!(
-        waiting.json()["waiting_for"].to_string().contains("workload API"),
-        "{:?}",
-        waiting.json()
-    );
-    assert_eq!(
-        plain.get("/ping", &[]).await.body,
-        "pong",
-        "what needs no identity works"
-    );
+    assert_eq!(waiting.status, StatusCode::SERVICE_UNAVAILABLE, "no agent yet");
+    let why = waiting.json()["waiting_for"].to_string();
+    assert!(why.contains("workload API"), "{why}");
+    let ping = plain.get("/ping", &[]).await;
+    assert_eq!(ping.body, "pong", "what needs no identity works");
 
     let began = Instant::now();
     tokio::task::block_in_place(|| {
@@ -342,83 +384,22 @@ async fn the_gateway_lives_on_identities_from_a_real_spire() {
     });
     wait_until("readiness", || async { seen.is_ready().await.then_some(()) }).await;
     println!("ready {:?} after the agent was started", began.elapsed());
-    let received = gateway.log.wait_for("the identity", |line| {
-        line["message"] == "workload identity received"
-    });
+    let received = gateway
+        .log
+        .wait_for("the identity", |line| line["message"] == RECEIVED);
     assert_eq!(received["spiffe_id"], GATEWAY);
     let (svids, roots) = tokio::task::block_in_place(|| spire.fetch(&[ENDPOINT, WEB]));
     serve_mtls(listener, &svids[0], roots);
 
-    let web = Dial::tls(address, "api.example.com", authority.roots(), Some(&svids[1]));
-    let welcome = web.get("/billing/1", &[]).await;
-    assert_eq!(
-        (welcome.status, &welcome.body[..]),
-        (StatusCode::OK, &b"welcome!"[..]),
-        "{welcome:?}"
-    );
-    assert_eq!(gateway.access_line(&welcome.request_id())["principal"], WEB);
-
-    let other = Dial::h2(address, "api.example.com", authority.roots(), Some(&svids[0]));
-    let denied = other.get("/billing/1", &[]).await;
-    assert_eq!(
-        denied.status,
-        StatusCode::FORBIDDEN,
-        "another workload of the same domain"
-    );
-    let missing = plain.get("/billing/1", &[]).await;
-    assert_eq!(
-        (missing.status, missing.code().as_str()),
-        (StatusCode::UNAUTHORIZED, "certificate-missing")
-    );
-    let forged = Authority::new("forger").leaf(&[], Some(WEB));
-    let forged = Dial::tls(address, "api.example.com", authority.roots(), Some(&forged));
-    if let Ok(mut client) = forged.connect().await {
-        // A handshake that the gateway ends shows at the first read.
-        if let Ok(answer) = client.send(http::Method::GET, "/billing/1", &[], b"").await {
-            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
-        }
-    }
-
+    who_is_let_in(&gateway, &edge, &svids[1], &svids[0]).await;
     let wrong = plain.get("/wrong/1", &[]).await;
     assert!(
         wrong.status.is_server_error(),
-        "the endpoint is not whom the pool expects: {wrong:?}"
+        "not whom the pool expects: {wrong:?}"
     );
-    assert!(
-        seen.metric(
-            "portcullis_endpoint_connections_failed_total",
-            &["pool=\"wrong\""]
-        )
-        .await
-            >= 1.0
-    );
+    let failed = "portcullis_endpoint_connections_failed_total";
+    assert!(seen.metric(failed, &["pool=\"wrong\""]).await >= 1.0);
 
-    spire.stop_agent();
-    assert_eq!(
-        web.get("/billing/2", &[]).await.body,
-        "welcome!",
-        "what was delivered stays"
-    );
-    assert!(seen.is_ready().await);
-    let deliveries = || {
-        gateway
-            .log
-            .all()
-            .iter()
-            .filter(|line| line["message"] == "workload identity received")
-            .count()
-    };
-    let before = deliveries();
-    let began = Instant::now();
-    tokio::task::block_in_place(|| {
-        spire.start_agent(2);
-        wait_for("the next agent to deliver", || {
-            (deliveries() > before).then_some(())
-        });
-    });
-    println!(
-        "delivered again {:?} after another agent was started",
-        began.elapsed()
-    );
-    assert_eq!(web.get("/billing/3", &[]).await.body, "welcome!");
+    let web = Dial::tls(address, "api.example.com", edge.roots(), Some(&svids[1]));
+    another_agent_takes_over(&mut spire, &gateway, &web).await;
 }
