@@ -288,6 +288,7 @@ impl Exchange {
             self.record.private =
                 detail.and_then(|detail| detail.private.clone().or_else(|| detail.public.clone()));
             let origin: Option<Origin> = detail.and_then(|detail| detail.decided_by.clone());
+            self.record.decided_by.clone_from(&origin);
             let text = explain_text(&rejection);
             let stage = rejection.stage();
             self.context().note_as("refused", stage, origin.as_ref(), || text);

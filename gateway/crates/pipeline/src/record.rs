@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 use portcullis_admission::Observed;
-use portcullis_model::{EndpointId, ListenerId, Reason, RouteId, Stage};
+use portcullis_model::{EndpointId, ListenerId, Origin, Reason, RouteId, Stage};
 
 use crate::plan::Class;
 
@@ -52,6 +52,8 @@ pub struct DecisionRecord {
     pub reason: Option<Reason>,
     /// What only operators may read about the reason.
     pub private: Option<String>,
+    /// The object and line of the configuration that refused it.
+    pub decided_by: Option<Origin>,
     /// Guards in observe mode that would have refused.
     pub observed: Vec<Observed>,
     /// Every attempt in order: where, and how it ended.

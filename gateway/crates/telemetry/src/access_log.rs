@@ -75,6 +75,8 @@ struct Line<'a> {
     reason: Option<Reason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_by: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     observed: Vec<ObservedLine<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -128,6 +130,7 @@ fn line(record: &DecisionRecord) -> Vec<u8> {
         stage: record.stage,
         reason: record.reason,
         detail: record.private.as_deref(),
+        decided_by: record.decided_by.as_ref().map(ToString::to_string),
         observed: record.observed.iter().map(observed_line).collect(),
         attempts: record.attempts.iter().map(attempt_line).collect(),
         bytes_in: record.bytes_in,
@@ -197,8 +200,10 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_has_its_stage_and_reason() {
+    fn a_refusal_has_its_stage_and_reason_and_the_line_that_decided() {
         let line: serde_json::Value = serde_json::from_slice(&line(&refused())).unwrap();
+
+        assert_eq!(line["decided_by"], "portcullis.yaml:60:17 routes[0].authorize[0]");
 
         assert_eq!(line["stage"], "authorize");
         assert_eq!(line["reason"], "policy-denied");

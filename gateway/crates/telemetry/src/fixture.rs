@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
-use portcullis_model::{EndpointId, Reason, Stage};
+use portcullis_model::{EndpointId, Origin, Reason, Stage};
 use portcullis_pipeline::plan::Class;
 use portcullis_pipeline::record::{AttemptRecord, DecisionRecord, Ending};
 
@@ -30,6 +30,7 @@ pub(crate) fn record() -> DecisionRecord {
         stage: None,
         reason: None,
         private: None,
+        decided_by: None,
         observed: Vec::new(),
         attempts: vec![AttemptRecord {
             endpoint: EndpointId {
@@ -53,6 +54,12 @@ pub(crate) fn refused() -> DecisionRecord {
     DecisionRecord {
         stage: Some(Stage::Authorize),
         reason: Some(Reason::PolicyDenied),
+        decided_by: Some(Origin {
+            path: "routes[0].authorize[0]".into(),
+            file: "portcullis.yaml".into(),
+            line: 60,
+            column: 17,
+        }),
         status: Some(StatusCode::FORBIDDEN),
         attempts: Vec::new(),
         ..record()

@@ -38,6 +38,7 @@ pub(crate) fn blank(
         stage: None,
         reason: None,
         private: None,
+        decided_by: None,
         observed: Vec::new(),
         attempts: Vec::new(),
         status: None,
