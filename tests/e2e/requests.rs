@@ -8,7 +8,9 @@ use crate::support::{Authority, Dial, Endpoint, TestGateway, TokenIssuer, config
 fn start(endpoint: &Endpoint) -> (TestGateway, Authority, TokenIssuer) {
     let folder = folder();
     let authority = Authority::new("edge");
-    authority.leaf(&["api.example.com"], None).write(folder.path(), "server");
+    authority
+        .leaf(&["api.example.com"], None)
+        .write(folder.path(), "server");
     let issuer = TokenIssuer::new("https://login.example.com", "k1");
     pki::write(&folder.path().join("jwks.json"), &issuer.jwks());
     let address = endpoint.address;
@@ -40,7 +42,10 @@ routes:
 async fn a_token_with_the_scope_reaches_the_endpoint_on_h1_and_h2() {
     let endpoint = Endpoint::start("one").await;
     let (gateway, authority, issuer) = start(&endpoint);
-    let bearer = format!("Bearer {}", issuer.token("alice", serde_json::json!({ "scope": "orders" })));
+    let bearer = format!(
+        "Bearer {}",
+        issuer.token("alice", serde_json::json!({ "scope": "orders" }))
+    );
     let address = gateway.address("public");
     let roots = authority.roots();
     for dial in [
@@ -53,7 +58,10 @@ async fn a_token_with_the_scope_reaches_the_endpoint_on_h1_and_h2() {
         assert_eq!(answer.body, "one");
         let received = endpoint.last();
         assert_eq!(received.target, "/orders/7?x=1");
-        assert!(!received.headers.contains_key("authorization"), "the proof is not passed on");
+        assert!(
+            !received.headers.contains_key("authorization"),
+            "the proof is not passed on"
+        );
         assert_eq!(gateway.access_line(&answer.request_id())["status"], 200);
     }
 }
@@ -62,13 +70,29 @@ async fn a_token_with_the_scope_reaches_the_endpoint_on_h1_and_h2() {
 async fn without_a_token_nothing_reaches_the_endpoint() {
     let endpoint = Endpoint::start("one").await;
     let (gateway, authority, issuer) = start(&endpoint);
-    let dial = Dial::tls(gateway.address("public"), "api.example.com", authority.roots(), None);
+    let dial = Dial::tls(
+        gateway.address("public"),
+        "api.example.com",
+        authority.roots(),
+        None,
+    );
 
     let missing = dial.get("/orders/7", &[]).await;
-    let wrong = format!("Bearer {}", issuer.token("alice", serde_json::json!({ "scope": "other" })));
-    let denied = dial.send(Method::POST, "/orders/7", &[("authorization", &wrong)], b"{}").await;
+    let wrong = format!(
+        "Bearer {}",
+        issuer.token("alice", serde_json::json!({ "scope": "other" }))
+    );
+    let denied = dial
+        .send(Method::POST, "/orders/7", &[("authorization", &wrong)], b"{}")
+        .await;
 
-    assert_eq!((missing.status, missing.code().as_str()), (StatusCode::UNAUTHORIZED, "credentials-missing"));
-    assert_eq!((denied.status, denied.code().as_str()), (StatusCode::FORBIDDEN, "scope-missing"));
+    assert_eq!(
+        (missing.status, missing.code().as_str()),
+        (StatusCode::UNAUTHORIZED, "credentials-missing")
+    );
+    assert_eq!(
+        (denied.status, denied.code().as_str()),
+        (StatusCode::FORBIDDEN, "scope-missing")
+    );
     assert_eq!(endpoint.requests(), 0);
 }

@@ -62,17 +62,42 @@ impl Answer {
 impl Dial {
     /// Plain HTTP/1.1.
     pub fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: None, name: "localhost".to_owned(), is_h2: false }
+        Self {
+            address,
+            tls: None,
+            name: "localhost".to_owned(),
+            is_h2: false,
+        }
     }
 
     /// TLS with SNI `name`, HTTP/1.1.
-    pub fn tls(address: SocketAddr, name: &str, roots: Arc<RootCertStore>, certificate: Option<&Leaf>) -> Self {
-        Self { address, tls: Some(client_config(roots, certificate, b"http/1.1")), name: name.to_owned(), is_h2: false }
+    pub fn tls(
+        address: SocketAddr,
+        name: &str,
+        roots: Arc<RootCertStore>,
+        certificate: Option<&Leaf>,
+    ) -> Self {
+        Self {
+            address,
+            tls: Some(client_config(roots, certificate, b"http/1.1")),
+            name: name.to_owned(),
+            is_h2: false,
+        }
     }
 
     /// TLS with SNI `name`, HTTP/2.
-    pub fn h2(address: SocketAddr, name: &str, roots: Arc<RootCertStore>, certificate: Option<&Leaf>) -> Self {
-        Self { address, tls: Some(client_config(roots, certificate, b"h2")), name: name.to_owned(), is_h2: true }
+    pub fn h2(
+        address: SocketAddr,
+        name: &str,
+        roots: Arc<RootCertStore>,
+        certificate: Option<&Leaf>,
+    ) -> Self {
+        Self {
+            address,
+            tls: Some(client_config(roots, certificate, b"h2")),
+            name: name.to_owned(),
+            is_h2: true,
+        }
     }
 
     pub async fn wire(&self) -> std::io::Result<Box<dyn Wire>> {
@@ -87,15 +112,24 @@ impl Dial {
     pub async fn connect(&self) -> std::io::Result<Client> {
         let io = TokioIo::new(self.wire().await?);
         if self.is_h2 {
-            let (sender, connection) =
-                http2::handshake(TokioExecutor::new(), io).await.map_err(std::io::Error::other)?;
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), io)
+                .await
+                .map_err(std::io::Error::other)?;
             tokio::spawn(connection);
-            return Ok(Client { sender: Sender::H2(sender), name: self.name.clone(), scheme: "https" });
+            return Ok(Client {
+                sender: Sender::H2(sender),
+                name: self.name.clone(),
+                scheme: "https",
+            });
         }
         let (sender, connection) = http1::handshake(io).await.map_err(std::io::Error::other)?;
         tokio::spawn(connection.with_upgrades());
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        Ok(Client { sender: Sender::H1(sender), name: self.name.clone(), scheme })
+        Ok(Client {
+            sender: Sender::H1(sender),
+            name: self.name.clone(),
+            scheme,
+        })
     }
 
     /// One request on a connection of its own.
@@ -113,7 +147,9 @@ impl Dial {
         let mut wire = self.wire().await.unwrap();
         wire.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
-        let _ = tokio::time::timeout(PATIENCE, wire.read_to_end(&mut answer)).await.expect("the gateway to close");
+        let _ = tokio::time::timeout(PATIENCE, wire.read_to_end(&mut answer))
+            .await
+            .expect("the gateway to close");
         String::from_utf8_lossy(&answer).into_owned()
     }
 }
@@ -129,7 +165,11 @@ pub async fn handshake(
 }
 
 /// A client configuration that offers one protocol.
-pub fn client_config(roots: Arc<RootCertStore>, certificate: Option<&Leaf>, alpn: &[u8]) -> Arc<rustls::ClientConfig> {
+pub fn client_config(
+    roots: Arc<RootCertStore>,
+    certificate: Option<&Leaf>,
+    alpn: &[u8],
+) -> Arc<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -148,7 +188,9 @@ pub type Body = BoxBody<Bytes, Infallible>;
 
 /// A body without an announced length, perhaps with trailers.
 pub fn pieces(frames: Vec<Frame<Bytes>>) -> Body {
-    BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames.into_iter().map(Ok))))
+    BodyExt::boxed(StreamBody::new(futures_util::stream::iter(
+        frames.into_iter().map(Ok),
+    )))
 }
 
 /// One connection.
@@ -187,9 +229,16 @@ impl Client {
         let answer = self.start_body(method, target, fields, body);
         let response = tokio::time::timeout(PATIENCE, answer).await.expect("an answer")?;
         let (parts, body) = response.into_parts();
-        let collected = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a whole body")?;
+        let collected = tokio::time::timeout(PATIENCE, body.collect())
+            .await
+            .expect("a whole body")?;
         let trailers = collected.trailers().cloned();
-        Ok(Answer { status: parts.status, headers: parts.headers, body: collected.to_bytes(), trailers })
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: collected.to_bytes(),
+            trailers,
+        })
     }
 
     /// Sends a request and gives the answer as it comes.
@@ -212,12 +261,20 @@ impl Client {
         fields: &[(&str, &str)],
         body: Body,
     ) -> Result<Response<hyper::body::Incoming>, hyper::Error> {
-        let host = fields.iter().find(|(name, _)| *name == "host").map_or(self.name.as_str(), |(_, value)| *value);
+        let host = fields
+            .iter()
+            .find(|(name, _)| *name == "host")
+            .map_or(self.name.as_str(), |(_, value)| *value);
         let mut request = Request::builder().method(method);
         request = match &self.sender {
             Sender::H1(_) => request.uri(target).header("host", host),
             Sender::H2(_) => {
-                let uri = Uri::builder().scheme(self.scheme).authority(host).path_and_query(target).build().unwrap();
+                let uri = Uri::builder()
+                    .scheme(self.scheme)
+                    .authority(host)
+                    .path_and_query(target)
+                    .build()
+                    .unwrap();
                 request.uri(uri)
             }
         };
@@ -249,9 +306,11 @@ impl Client {
     pub fn same_connection(&self) -> Option<Self> {
         match &self.sender {
             Sender::H1(_) => None,
-            Sender::H2(sender) => {
-                Some(Self { sender: Sender::H2(sender.clone()), name: self.name.clone(), scheme: self.scheme })
-            }
+            Sender::H2(sender) => Some(Self {
+                sender: Sender::H2(sender.clone()),
+                name: self.name.clone(),
+                scheme: self.scheme,
+            }),
         }
     }
 }

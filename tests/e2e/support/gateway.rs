@@ -45,7 +45,9 @@ impl Lines {
 
     /// Waits for a line.
     pub fn wait_for(&self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
-        wait_for(what, || self.0.lock().unwrap().iter().find(|line| is_it(line)).cloned())
+        wait_for(what, || {
+            self.0.lock().unwrap().iter().find(|line| is_it(line)).cloned()
+        })
     }
 }
 
@@ -56,7 +58,10 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain for {what}"
+        );
         thread::park_timeout(Duration::from_millis(5));
     }
 }
@@ -70,7 +75,10 @@ pub async fn wait_until<T, F: Future<Output = Option<T>>>(what: &str, mut look: 
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain for {what}"
+        );
     }
 }
 
@@ -91,7 +99,10 @@ impl TestGateway {
     pub fn wait_until_ready(&mut self) {
         let log = self.log.clone();
         wait_for("the gateway to be ready", || {
-            let is_ready = log.all().iter().any(|line| line["fields"]["message"] == "ready" || line["message"] == "ready");
+            let is_ready = log
+                .all()
+                .iter()
+                .any(|line| line["fields"]["message"] == "ready" || line["message"] == "ready");
             assert!(is_ready || !self.has_exited(), "the gateway does not start");
             is_ready.then_some(())
         });
@@ -105,7 +116,11 @@ impl TestGateway {
     /// The same with as many file descriptors as the system gives.
     pub fn spawn_with_all_descriptors(folder: TempDir) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", r#"ulimit -n "$(ulimit -Hn)" && exec "$0" "$@""#, env!("CARGO_BIN_EXE_portcullis")]);
+        command.args([
+            "-c",
+            r#"ulimit -n "$(ulimit -Hn)" && exec "$0" "$@""#,
+            env!("CARGO_BIN_EXE_portcullis"),
+        ]);
         Self::spawn_by(command, folder, &[])
     }
 
@@ -123,16 +138,29 @@ impl TestGateway {
         let (log, access) = (Lines::default(), Lines::default());
         log.follow(child.stderr.take().unwrap());
         access.follow(child.stdout.take().unwrap());
-        Self { child, folder, log, access }
+        Self {
+            child,
+            folder,
+            log,
+            access,
+        }
     }
 
     /// Where a listener is bound.
     pub fn address(&self, listener: &str) -> SocketAddr {
         let line = self.log.wait_for("the listener's address", |line| {
-            let fields = if line["fields"].is_object() { &line["fields"] } else { line };
+            let fields = if line["fields"].is_object() {
+                &line["fields"]
+            } else {
+                line
+            };
             fields["message"] == "listening" && fields["listener"] == listener
         });
-        let fields = if line["fields"].is_object() { &line["fields"] } else { &line };
+        let fields = if line["fields"].is_object() {
+            &line["fields"]
+        } else {
+            &line
+        };
         fields["address"].as_str().unwrap().parse().unwrap()
     }
 
@@ -147,7 +175,11 @@ impl TestGateway {
 
     /// Sends a signal by its name, as in `TERM`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
@@ -172,7 +204,8 @@ impl TestGateway {
 
     /// The access log line of a request.
     pub fn access_line(&self, request_id: &str) -> Value {
-        self.access.wait_for("the access log line", |line| line["request_id"] == request_id)
+        self.access
+            .wait_for("the access log line", |line| line["request_id"] == request_id)
     }
 }
 
@@ -190,7 +223,10 @@ impl Drop for TestGateway {
 
 /// An empty folder for a configuration.
 pub fn folder() -> TempDir {
-    tempfile::Builder::new().prefix("portcullis-e2e-").tempdir().unwrap()
+    tempfile::Builder::new()
+        .prefix("portcullis-e2e-")
+        .tempdir()
+        .unwrap()
 }
 
 /// Writes the configuration into a folder.

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
@@ -37,7 +37,11 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).unwrap();
-        Self { pem: certificate.pem(), der: certificate.der().clone(), issuer: Issuer::new(params, key) }
+        Self {
+            pem: certificate.pem(),
+            der: certificate.der().clone(),
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// A leaf for DNS names and addresses, and perhaps one SPIFFE ID.
@@ -60,9 +64,15 @@ impl Authority {
         params.distinguished_name = named("leaf");
         params.subject_alt_names = sans;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Leaf { chain_pem: certificate.pem(), key_pem: key.serialize_pem() }
+        Leaf {
+            chain_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        }
     }
 
     /// A client's trust in this authority alone.
@@ -75,7 +85,9 @@ impl Authority {
 
 impl Leaf {
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        CertificateDer::pem_slice_iter(self.chain_pem.as_bytes()).map(Result::unwrap).collect()
+        CertificateDer::pem_slice_iter(self.chain_pem.as_bytes())
+            .map(Result::unwrap)
+            .collect()
     }
 
     pub fn key(&self) -> PrivateKeyDer<'static> {
@@ -111,7 +123,11 @@ pub struct TokenIssuer {
 
 impl TokenIssuer {
     pub fn new(url: &str, kid: &str) -> Self {
-        Self { url: url.to_owned(), key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(), kid: kid.to_owned() }
+        Self {
+            url: url.to_owned(),
+            key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(),
+            kid: kid.to_owned(),
+        }
     }
 
     /// Its key set.
@@ -160,7 +176,10 @@ pub fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word = chunk
+            .iter()
+            .fold(0u32, |word, byte| (word << 8) | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for index in 0..=chunk.len() {
             text.push(char::from(ALPHABET[(word >> (18 - 6 * index)) as usize & 63]));
         }
