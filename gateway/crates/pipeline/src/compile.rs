@@ -10,7 +10,7 @@ use portcullis_admission::limit::LimitRef;
 use portcullis_admission::plan::GuardRef;
 use portcullis_admission::policy::AuthorizeRule;
 use portcullis_identity::{IdentityRuntime, Scheme};
-use portcullis_model::{LimitId, Origin, Problem, Problems};
+use portcullis_model::{LimitId, Mode, Origin, Problem, Problems};
 use portcullis_routing::RoutingRuntime;
 use portcullis_routing::route_table::RouteTable;
 
@@ -178,6 +178,17 @@ fn compile_authorize(plan: &RoutePlan, rooms: &Rooms, problems: &mut Problems) -
                 .with_hint("add `authorize: [authenticated]`"),
         );
         return None;
+    }
+    let is_enforced = rules.iter().any(|rule| rule.guard().mode == Mode::Enforce);
+    if !plan.public && !is_enforced {
+        let message = format!(
+            "no rule of route \"{}\" is enforced: whoever authenticates is let in",
+            plan.id
+        );
+        problems.push(
+            Problem::warning("nothing-enforced", &plan.origin, message)
+                .with_hint("write `authenticated` beside what is only observed, to say that this is meant"),
+        );
     }
     Some(rules)
 }

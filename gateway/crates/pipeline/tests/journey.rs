@@ -311,6 +311,33 @@ async fn a_policy_denies_with_its_reason_and_an_undefined_one_denies_too() {
     );
 }
 
+#[test]
+fn a_route_whose_rules_are_only_observed_is_warned_about() {
+    let rego = "package test\nimport rego.v1\ndecision := true\n";
+    for (guard, warnings) in [(None, 0), (Some(OBSERVE), 1)] {
+        let mut guarded = route("orders", "/orders");
+        guarded.public = false;
+        guarded.authenticate = vec![portcullis_pipeline::plan::SchemePlan {
+            origin: origin("authenticate"),
+            scheme: portcullis_pipeline::plan::SchemeKind::Mtls("people".into()),
+        }];
+        guarded.authorize = vec![ask_policy("p", guard)];
+        let mut plan = plan(vec![guarded]);
+        plan.identity.workload_api = true;
+        plan.identity.trust.push(support::trust("people"));
+        plan.admission.policies.push(policy("p", rego, false));
+
+        let (_, problems) =
+            portcullis_pipeline::compile(plan.into(), None, &support::boards(), "test".to_owned()).unwrap();
+
+        let found = problems
+            .iter()
+            .filter(|problem| problem.code == "nothing-enforced")
+            .count();
+        assert_eq!(found, warnings, "{problems}");
+    }
+}
+
 #[tokio::test]
 async fn a_policy_that_reads_the_body_gets_it_before_it_decides() {
     let rego = "package test\nimport rego.v1\ndefault decision := false\ndecision := true if input.request.body.item == \"pen\"\n";

@@ -268,6 +268,18 @@ pub fn plan(routes: Vec<RoutePlan>) -> GatewayPlan {
     }
 }
 
+/// Trust in a trust domain whose bundle a Workload API would deliver.
+pub fn trust(name: &str) -> portcullis_identity::plan::TrustPlan {
+    portcullis_identity::plan::TrustPlan {
+        id: name.into(),
+        origin: origin(&format!("trust.{name}")),
+        anchors: portcullis_identity::plan::TrustAnchors::TrustDomain(
+            "corp.example".try_into().unwrap(),
+            None,
+        ),
+    }
+}
+
 pub fn limit(name: &str, key: KeyPart, count: u32) -> LimitPlan {
     LimitPlan {
         id: name.into(),
