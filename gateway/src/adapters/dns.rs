@@ -34,7 +34,10 @@ async fn resolve(host: &str, port: u16, board: &AddressBoard) {
         Ok(addresses) => board.publish(host, port, &addresses),
         Err(fault) => {
             let text = chain(&fault);
-            warn!(host, error = %text, "cannot resolve, keeping the last answer");
+            match board.addresses(host, port).len() {
+                0 => warn!(host, error = %text, "cannot resolve, and there is no earlier answer"),
+                addresses => warn!(host, addresses, error = %text, "cannot resolve, keeping the last answer"),
+            }
             board.record_failure(host, port, &text);
         }
     }

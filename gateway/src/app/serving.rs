@@ -119,7 +119,8 @@ async fn say_when_ready(gateway: Arc<Gateway>, readiness: Arc<Readiness>) {
         ticks.tick().await;
         let report = readiness.report(&gateway);
         if report.is_ready() {
-            info!("ready");
+            let revision = gateway.snapshot().revision.clone();
+            info!(%revision, "ready");
             return std::future::pending().await;
         }
         if said.elapsed() >= NOT_READY {

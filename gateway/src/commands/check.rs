@@ -53,11 +53,18 @@ fn summary(selection: &Selection, rehearsal: &crate::configuration::Rehearsal) -
         several => format!(", {several} warnings"),
     };
     format!(
-        "{}: sound; {} listeners, {} routes, {} pools, revision {}{warnings}",
+        "{}: sound; {}, {}, {}, revision {}{warnings}",
         selection.path.display(),
-        snapshot.listeners.len(),
-        snapshot.routes.len(),
-        snapshot.plan.routing.pools.len(),
+        counted(snapshot.listeners.len(), "listener"),
+        counted(snapshot.routes.len(), "route"),
+        counted(snapshot.plan.routing.pools.len(), "pool"),
         snapshot.revision,
     )
+}
+
+fn counted(count: usize, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        count => format!("{count} {thing}s"),
+    }
 }

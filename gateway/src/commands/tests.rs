@@ -98,7 +98,7 @@ fn check_accepts_a_sound_configuration() {
 
     assert_eq!(ran.exit, Exit::Clean, "{}", ran.err);
     assert!(
-        ran.out.contains("sound; 1 listeners, 2 routes, 1 pools"),
+        ran.out.contains("sound; 1 listener, 2 routes, 1 pool"),
         "{}",
         ran.out
     );

@@ -183,7 +183,14 @@ impl KeyBoard {
             }
             Err(fault) => {
                 let error = chain(&fault);
-                warn!(issuer = %slot.id, %error, "cannot refresh the issuer's keys, keeping the present ones");
+                match slot.usable(now) {
+                    Some(_) => {
+                        warn!(issuer = %slot.id, %error, "cannot refresh the issuer's keys, keeping the present ones")
+                    }
+                    None => {
+                        warn!(issuer = %slot.id, %error, "cannot fetch the issuer's keys, its tokens are refused until it can")
+                    }
+                }
                 slot.attempts().fail(error);
                 "failed"
             }
