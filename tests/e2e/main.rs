@@ -14,6 +14,7 @@
 
 mod support;
 mod bodies;
+mod conformance;
 mod deadlines;
 mod endpoints;
 mod frames;

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::seen::Seen;
+use crate::support::tools::find;
 use crate::support::{Authority, Dial, Leaf, TestGateway, configure, folder, wait_for, wait_until};
 
 const GATEWAY: &str = "spiffe://example.org/gateway";
@@ -26,20 +27,6 @@ const WEB: &str = "spiffe://example.org/web";
 
 /// What the gateway logs when the Workload API delivered.
 const RECEIVED: &str = "workload identity received";
-
-/// A program of SPIRE: on the path, where the environment says, or beside the checkout.
-fn find(program: &str) -> Option<PathBuf> {
-    let mut folders: Vec<PathBuf> = std::env::var_os("PATH")
-        .iter()
-        .flat_map(std::env::split_paths)
-        .collect();
-    folders.extend(std::env::var_os("PORTCULLIS_TEST_TOOLS").map(PathBuf::from));
-    folders.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tools/linux-amd64"));
-    let mut paths = folders.into_iter().map(|folder| folder.join(program));
-    paths
-        .find(|path| path.is_file())
-        .map(|path| fs::canonicalize(path).unwrap())
-}
 
 /// A process that ends with the test.
 struct Running(Child);

@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod gateway;
 pub mod house;
 pub mod pki;
+pub mod tools;
 pub mod raw;
 pub mod recorder;
 
