@@ -14,7 +14,6 @@
 
 mod support;
 mod bodies;
-mod conformance;
 mod deadlines;
 mod endpoints;
 mod frames;
