@@ -72,7 +72,11 @@ impl Admin {
     fn metrics(&self) -> Answer {
         let snapshot = self.gateway.snapshot();
         snapshot.routing.refresh_metrics(Instant::now());
-        self.gateway.boards().limits.publish_entries();
+        let limits = &self.gateway.boards().limits;
+        limits.publish_entries();
+        if let Some(metrics) = limits.metrics() {
+            metrics.set_policy_entries(snapshot.admission.remembered());
+        }
         match export::text(&self.registry) {
             Ok(text) => bytes_answer(StatusCode::OK, export::CONTENT_TYPE, text),
             Err(error) => {

@@ -58,6 +58,17 @@ impl AdmissionRuntime {
         self.parts.policies.get(id).map(|part| Arc::clone(&part.compiled))
     }
 
+    /// Every policy, in the order of their names.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.parts.policies.values().map(|part| &part.compiled)
+    }
+
+    /// How many decisions each policy remembers, of those that remember any.
+    pub fn remembered(&self) -> impl Iterator<Item = (&PolicyId, usize)> {
+        self.policies()
+            .filter_map(|policy| policy.remembered().map(|entries| (policy.id(), entries)))
+    }
+
     /// Every rate limit: what [`LimitTable::sweep`](crate::limit::LimitTable::sweep) keeps.
     pub fn limits(&self) -> impl Iterator<Item = &Arc<Limit>> {
         self.parts.limits.values().map(|part| &part.compiled)

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use portcullis_model::{ContractId, LimitId, Mode, Reason};
+use portcullis_model::{ContractId, LimitId, Mode, PolicyId, Reason};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use crate::policy::Recall;
 
 /// Verdicts of contracts, by contract, mode and result (`allowed` or a reason's code).
 pub const CONTRACT_VERDICTS: &str = "portcullis_contract_verdicts_total";
@@ -13,6 +15,12 @@ pub const LIMIT_DECISIONS: &str = "portcullis_limit_decisions_total";
 pub const LIMIT_ENTRIES: &str = "portcullis_limit_entries";
 /// Time that policies take to decide, by policy, mode and result (`allowed` or a reason's code).
 pub const POLICY_SECONDS: &str = "portcullis_policy_decision_seconds";
+/// Decisions of policies that are remembered, by policy and result (`hit` or `miss`).
+pub const POLICY_RECALLS: &str = "portcullis_policy_recalls_total";
+/// Remembered decisions that were forgotten to make room, by policy.
+pub const POLICY_EVICTIONS: &str = "portcullis_policy_recall_evictions_total";
+/// Decisions that a policy remembers now.
+pub const POLICY_ENTRIES: &str = "portcullis_policy_recall_entries";
 
 /// The label value of a verdict that allows.
 pub const ALLOWED: &str = "allowed";
@@ -31,6 +39,9 @@ pub struct Metrics {
     limit_decisions: IntCounterVec,
     limit_entries: IntGaugeVec,
     policy_seconds: HistogramVec,
+    policy_recalls: IntCounterVec,
+    policy_evictions: IntCounterVec,
+    policy_entries: IntGaugeVec,
 }
 
 impl Metrics {
@@ -57,6 +68,18 @@ impl Metrics {
                     .buckets(POLICY_BUCKETS.to_vec()),
                 &["policy", "mode", "result"],
             )?,
+            policy_recalls: IntCounterVec::new(
+                Opts::new(POLICY_RECALLS, "Decisions of policies that are remembered"),
+                &["policy", "result"],
+            )?,
+            policy_evictions: IntCounterVec::new(
+                Opts::new(POLICY_EVICTIONS, "Remembered decisions forgotten to make room"),
+                &["policy"],
+            )?,
+            policy_entries: IntGaugeVec::new(
+                Opts::new(POLICY_ENTRIES, "Decisions that a policy remembers"),
+                &["policy"],
+            )?,
         }))
     }
 
@@ -70,6 +93,9 @@ impl Metrics {
         registry.register(Box::new(metrics.limit_decisions.clone()))?;
         registry.register(Box::new(metrics.limit_entries.clone()))?;
         registry.register(Box::new(metrics.policy_seconds.clone()))?;
+        registry.register(Box::new(metrics.policy_recalls.clone()))?;
+        registry.register(Box::new(metrics.policy_evictions.clone()))?;
+        registry.register(Box::new(metrics.policy_entries.clone()))?;
         Ok(metrics)
     }
 
@@ -107,6 +133,29 @@ impl Metrics {
             .with_label_values(&[policy, mode.as_str(), result_label(verdict)])
             .observe(seconds);
     }
+
+    /// Counts where a policy's decision came from; one that is evaluated every time has nothing to count.
+    pub fn count_recall(&self, policy: &str, recall: Recall) {
+        let (result, evicted) = match recall {
+            Recall::Never | Recall::Fresh => return,
+            Recall::Hit => ("hit", 0),
+            Recall::Miss { evicted } => ("miss", evicted),
+        };
+        self.policy_recalls.with_label_values(&[policy, result]).inc();
+        if evicted > 0 {
+            self.policy_evictions.with_label_values(&[policy]).inc_by(evicted);
+        }
+    }
+
+    /// Says how many decisions each policy remembers now; a policy that is gone loses its gauge.
+    pub fn set_policy_entries<'a>(&self, entries: impl IntoIterator<Item = (&'a PolicyId, usize)>) {
+        self.policy_entries.reset();
+        for (policy, entries) in entries {
+            self.policy_entries
+                .with_label_values(&[policy.as_str()])
+                .set(i64::try_from(entries).unwrap_or(i64::MAX));
+        }
+    }
 }
 
 const fn result_label(verdict: Result<(), Reason>) -> &'static str {
@@ -140,5 +189,28 @@ mod tests {
         assert!(names.contains(&LIMIT_DECISIONS.to_owned()));
         assert!(names.contains(&CONTRACT_VERDICTS.to_owned()));
         assert!(Metrics::register(&registry).is_err());
+    }
+
+    #[test]
+    fn recalls_are_counted_and_the_gauge_of_a_policy_that_is_gone_goes() {
+        let metrics = Metrics::detached().unwrap();
+        let (kept, gone) = (PolicyId::from("kept"), PolicyId::from("gone"));
+
+        for recall in [
+            Recall::Hit,
+            Recall::Miss { evicted: 3 },
+            Recall::Never,
+            Recall::Fresh,
+        ] {
+            metrics.count_recall("kept", recall);
+        }
+        metrics.set_policy_entries([(&kept, 7), (&gone, 1)]);
+        metrics.set_policy_entries([(&kept, 8)]);
+
+        let recalls = |result| metrics.policy_recalls.with_label_values(&["kept", result]).get();
+        assert_eq!((recalls("hit"), recalls("miss")), (1, 1));
+        assert_eq!(metrics.policy_evictions.with_label_values(&["kept"]).get(), 3);
+        assert_eq!(metrics.policy_entries.with_label_values(&["kept"]).get(), 8);
+        assert!(metrics.policy_entries.remove_label_values(&["gone"]).is_err());
     }
 }

@@ -120,6 +120,8 @@ pub struct PolicyPlan {
     pub headers: Vec<HeaderName>,
     /// Whether the policy reads the body.
     pub reads_body: bool,
+    /// Whether decisions may be remembered, where the policy is one that can be.
+    pub remember: bool,
     /// Its mode.
     pub guard: Guard,
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use portcullis_admission::Observed;
-use portcullis_admission::policy::RuleTrace;
+use portcullis_admission::policy::{Recall, RuleTrace};
 use portcullis_model::{ContractId, Mode, Origin, Reason, Stage};
 use serde::Serialize;
 
@@ -32,6 +32,8 @@ pub struct StageReport {
     pub detail: String,
     /// The configured object that decided, with its line.
     pub decided_by: Option<Origin>,
+    /// For a policy: whether the traffic may be served with a remembered decision; a rehearsal never is.
+    pub remembered: Option<bool>,
 }
 
 /// One request's surroundings.
@@ -79,7 +81,38 @@ impl Context<'_> {
                 verdict,
                 detail: detail(),
                 decided_by: decided_by.cloned(),
+                remembered: None,
             });
+        }
+    }
+
+    /// Notes for `explain` how a rule of `authorize` voted, where nothing else tells it: what a rule in observe mode
+    /// would have refused is noted by [`Self::observe`], and a rejection where it is settled.
+    pub(crate) fn note_rule(&mut self, rule: &RuleTrace) {
+        if self.steps.is_none() || rule.mode != Mode::Enforce {
+            return;
+        }
+        let (said, remembered) = match rule.recall {
+            None => ("", None),
+            Some(Recall::Never) => ("evaluated, as every time", Some(false)),
+            Some(Recall::Fresh | Recall::Miss { .. }) => (
+                "evaluated afresh; for requests with the same facts it is remembered",
+                Some(true),
+            ),
+            Some(Recall::Hit) => ("remembered", Some(true)),
+        };
+        if !rule.allowed && remembered.is_none() {
+            return;
+        }
+        let (verdict, vote) = match rule.allowed {
+            true => ("passed", "allows"),
+            false => ("asked", "refuses"),
+        };
+        let separator = if said.is_empty() { "" } else { ": " };
+        let detail = format!("{} {vote}{separator}{said}", rule.name);
+        self.note_as(verdict, Stage::Authorize, Some(&rule.origin), || detail);
+        if let Some(step) = self.steps.as_mut().and_then(|steps| steps.last_mut()) {
+            step.remembered = remembered;
         }
     }
 
@@ -106,6 +139,9 @@ impl Context<'_> {
                     verdict,
                     Duration::from_micros(rule.micros).as_secs_f64(),
                 );
+                if let Some(recall) = rule.recall {
+                    metrics.count_recall(policy, recall);
+                }
             }
         }
     }

@@ -29,6 +29,9 @@ pub(super) struct Step {
     pub(super) verdict: &'static str,
     pub(super) detail: String,
     pub(super) decided_by: Option<String>,
+    /// For a policy: whether its decisions are remembered for the traffic. Here it was evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) remembered: Option<bool>,
 }
 
 fn stage_name<S: serde::Serializer>(stage: &Stage, serializer: S) -> Result<S::Ok, S::Error> {
@@ -70,6 +73,7 @@ fn silent(stage: Stage, is_reached: bool, exchange: &Exchange) -> Step {
         verdict,
         detail,
         decided_by: None,
+        remembered: None,
     }
 }
 
@@ -79,5 +83,6 @@ fn step(report: &StageReport) -> Step {
         verdict: report.verdict,
         detail: report.detail.trim_end().to_owned(),
         decided_by: report.decided_by.as_ref().and_then(place),
+        remembered: report.remembered,
     }
 }

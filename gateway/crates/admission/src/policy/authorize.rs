@@ -9,8 +9,11 @@ use portcullis_model::{
 };
 
 use super::budget::Budget;
-use super::compiled::Policy;
+use super::compiled::{Ask, Policy};
+use super::decision::Decision;
+use super::fault::PolicyFault;
 use super::input::PolicyInput;
+use super::memory::Recall;
 use super::spiffe_pattern::SpiffePattern;
 use crate::observed::Observed;
 use crate::plan::{AuthorizePlan, RulePlan};
@@ -74,6 +77,8 @@ pub struct RuleTrace {
     pub mode: Mode,
     /// How long it took.
     pub micros: u64,
+    /// Whether a policy's decision came out of memory; nothing for a built-in rule.
+    pub recall: Option<Recall>,
 }
 
 impl AuthorizeRule {
@@ -157,8 +162,13 @@ impl AuthorizeRule {
         }
     }
 
-    /// Asks the rule.
-    fn ask(&self, input: &PolicyInput<'_>) -> Result<Allowed, Rejection> {
+    /// Asks the rule; a policy says in `recall` where its decision comes from.
+    fn ask(
+        &self,
+        input: &PolicyInput<'_>,
+        how: Ask,
+        recall: &mut Option<Recall>,
+    ) -> Result<Allowed, Rejection> {
         let attributes = &input.principal.attributes;
         match &self.rule {
             Rule::Authenticated => proven(input.principal).map(|_| Allowed::default()),
@@ -192,7 +202,11 @@ impl AuthorizeRule {
                 Err(Rejection::new(Reason::SpiffeNotAllowed)
                     .with_private(format!("{whom} matches no pattern")))
             }
-            Rule::Policy(policy) => ask_policy(policy, input),
+            Rule::Policy(policy) => {
+                let (decision, from) = policy.ask(input, how);
+                *recall = Some(from);
+                obey(policy, decision)
+            }
         }
     }
 }
@@ -203,7 +217,7 @@ impl AuthorizeRule {
 /// refuses, so that narrowing every rule by method cannot open the other methods. `roll` is the uniform draw
 /// that decides about guards with a share below all of the traffic.
 #[must_use]
-pub fn authorize(rules: &[AuthorizeRule], input: &PolicyInput<'_>, roll: u64) -> AuthorizeOutcome {
+pub fn authorize(rules: &[AuthorizeRule], input: &PolicyInput<'_>, roll: u64, how: Ask) -> AuthorizeOutcome {
     let mut outcome = AuthorizeOutcome {
         verdict: Ok(Allowed::default()),
         observed: Vec::new(),
@@ -219,8 +233,12 @@ pub fn authorize(rules: &[AuthorizeRule], input: &PolicyInput<'_>, roll: u64) ->
             continue;
         }
         let stopwatch = Budget::start(std::time::Duration::MAX);
-        let vote = rule.ask(input);
-        outcome.trace.push(trace(rule, mode, &vote, stopwatch.micros()));
+        let mut recall = None;
+        let vote = rule.ask(input, how, &mut recall);
+        outcome.trace.push(RuleTrace {
+            recall,
+            ..trace(rule, mode, &vote, stopwatch.micros())
+        });
         match (vote, mode) {
             (Ok(extra), Mode::Enforce) => {
                 allowed.request_headers.extend(extra.request_headers);
@@ -257,24 +275,20 @@ fn proven(principal: &Principal) -> Result<&Principal, Rejection> {
     }
 }
 
-fn ask_policy(policy: &Policy, input: &PolicyInput<'_>) -> Result<Allowed, Rejection> {
-    let decision = match policy.decide(input) {
-        Ok(decision) => decision,
-        Err(fault) => {
-            return Err(Rejection::new(fault.reason()).with_private(format!("{}: {fault}", policy.id())));
-        }
-    };
+fn obey(policy: &Policy, decision: Result<Arc<Decision>, PolicyFault>) -> Result<Allowed, Rejection> {
+    let decision = decision
+        .map_err(|fault| Rejection::new(fault.reason()).with_private(format!("{}: {fault}", policy.id())))?;
     if decision.allow {
         return Ok(Allowed {
-            request_headers: decision.request_headers,
+            request_headers: decision.request_headers.clone(),
         });
     }
     let mut rejection = Rejection::new(Reason::PolicyDenied);
     if decision.reason.is_some() || decision.status.is_some() || !decision.headers.is_empty() {
         let detail = rejection.detail_mut();
-        detail.public = decision.reason;
+        detail.public.clone_from(&decision.reason);
         detail.status = decision.status;
-        detail.headers = decision.headers;
+        detail.headers.clone_from(&decision.headers);
     }
     Err(rejection)
 }
@@ -288,6 +302,7 @@ fn trace(rule: &AuthorizeRule, mode: Mode, vote: &Result<Allowed, Rejection>, mi
         text: vote.as_ref().err().and_then(told),
         mode,
         micros,
+        recall: None,
     }
 }
 

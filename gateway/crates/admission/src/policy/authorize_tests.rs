@@ -27,13 +27,13 @@ fn compile(plans: &[AuthorizePlan], policies: &[(&str, &Arc<Policy>)]) -> Vec<Au
 }
 
 fn ask(plans: &[AuthorizePlan], facts: &Facts) -> AuthorizeOutcome {
-    authorize(&compile(plans, &[]), &facts.input(), 0)
+    authorize(&compile(plans, &[]), &facts.input(), 0, Ask::Remembering)
 }
 
 fn ask_policy(body: &str) -> AuthorizeOutcome {
     let policy = Arc::new(policy(body));
     let rules = compile(&[rule(RulePlan::Policy("p".into()))], &[("p", &policy)]);
-    authorize(&rules, &Facts::new().input(), 0)
+    authorize(&rules, &Facts::new().input(), 0, Ask::Remembering)
 }
 
 fn reason(outcome: &AuthorizeOutcome) -> Option<Reason> {
@@ -217,8 +217,12 @@ fn a_share_is_obeyed_for_that_share_and_observed_for_the_rest() {
     let rules = compile(&plans, &[]);
     let facts = Facts::by(alice());
 
-    assert!(authorize(&rules, &facts.input(), 999).verdict.is_err());
-    let outside = authorize(&rules, &facts.input(), 1_000);
+    assert!(
+        authorize(&rules, &facts.input(), 999, Ask::Remembering)
+            .verdict
+            .is_err()
+    );
+    let outside = authorize(&rules, &facts.input(), 1_000, Ask::Remembering);
     assert!(outside.verdict.is_ok() && outside.observed.len() == 1);
 }
 

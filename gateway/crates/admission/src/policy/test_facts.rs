@@ -160,6 +160,7 @@ pub(super) fn plan(source: PolicySource, decision: &str) -> PolicyPlan {
         budget: Duration::from_secs(2),
         headers: vec![HeaderName::from_static("x-tenant")],
         reads_body: false,
+        remember: true,
         guard: Guard::ENFORCE,
     }
 }

@@ -44,6 +44,8 @@ section! {
         optional headers: List<HeaderName>,
         /// Whether the policy reads the request body, at most 64KiB of it.
         optional body: bool,
+        /// Whether a decision is remembered for requests with the same facts, where the policy allows it; true by default.
+        optional remember: bool,
         /// `off`, `observe` or `enforce` (the default).
         optional mode: Mode,
         /// The share of requests it holds for; all by default.

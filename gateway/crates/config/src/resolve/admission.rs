@@ -122,6 +122,7 @@ fn policy(name: &At<String>, policy: &Policy, resolver: &mut Resolver<'_, '_>) -
             .map(|header| header.value.clone())
             .collect(),
         reads_body: policy.body.or(false),
+        remember: policy.remember.or(true),
         guard: guard(&policy.mode, &policy.percent).unwrap_or_default(),
     })
 }

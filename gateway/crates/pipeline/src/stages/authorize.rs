@@ -1,6 +1,8 @@
 //! `authorize`: all rules of the route must allow; only here is a ticket made.
 
-use portcullis_admission::policy::{self, Allowed, ClientCertificate, GatewayFacts, PolicyInput, RouteFacts};
+use portcullis_admission::policy::{
+    self, Allowed, Ask, ClientCertificate, GatewayFacts, PolicyInput, RouteFacts,
+};
 use portcullis_model::{JurisdictionId, Mode, Reason, Rejection, Stage};
 use portcullis_routing::residency::AllowedRegions;
 
@@ -75,19 +77,15 @@ fn ask(
         },
         body,
     };
-    let outcome = policy::authorize(&routed.route.authorize, &input, context.roll);
-    for rule in outcome
-        .trace
-        .iter()
-        .filter(|rule| rule.mode == Mode::Enforce && rule.allowed)
-    {
-        context.note(Stage::Authorize, Some(&rule.origin), || {
-            format!(
-                "{} allows {}",
-                rule.name,
-                rule.text.as_deref().unwrap_or_default()
-            )
-        });
+    // A rehearsal shows what the policy says, not what it said.
+    let how = if context.is_offline {
+        Ask::Afresh
+    } else {
+        Ask::Remembering
+    };
+    let outcome = policy::authorize(&routed.route.authorize, &input, context.roll, how);
+    for rule in &outcome.trace {
+        context.note_rule(rule);
     }
     context.count_policies(&outcome.trace);
     context.observe(Stage::Authorize, outcome.observed);

@@ -315,6 +315,7 @@ pub fn policy(name: &str, rego: &str, reads_body: bool) -> PolicyPlan {
         budget: Duration::from_millis(500),
         headers: Vec::new(),
         reads_body,
+        remember: true,
         guard: Guard::ENFORCE,
     }
 }

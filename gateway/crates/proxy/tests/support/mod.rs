@@ -335,6 +335,7 @@ pub fn with_body_policy(mut plan: GatewayPlan) -> GatewayPlan {
         budget: Duration::from_millis(500),
         headers: Vec::new(),
         reads_body: true,
+        remember: true,
         guard: Guard::ENFORCE,
     });
     for route in &mut plan.routes {

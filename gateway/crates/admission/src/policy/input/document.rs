@@ -1,6 +1,7 @@
 //! The document itself: one shape, from which both engines build their own form.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -83,7 +84,7 @@ struct Client<'a> {
 #[derive(Serialize)]
 struct Certificate<'a> {
     spiffe_id: Option<Text<&'a SpiffeId>>,
-    fingerprint: String,
+    fingerprint: Text<Hex<'a>>,
     expires_at: u64,
 }
 
@@ -166,7 +167,7 @@ impl<'a> From<ClientCertificate<'a>> for Certificate<'a> {
     fn from(certificate: ClientCertificate<'a>) -> Self {
         Self {
             spiffe_id: certificate.spiffe_id.map(Text),
-            fingerprint: hex(certificate.fingerprint),
+            fingerprint: Text(Hex(certificate.fingerprint)),
             expires_at: unix_seconds(certificate.not_after),
         }
     }
@@ -176,12 +177,13 @@ fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
+/// Bytes that print themselves in lower-case hexadecimal digits.
+struct Hex<'a>(&'a [u8; 32]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// What prints itself.

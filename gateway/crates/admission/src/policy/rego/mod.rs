@@ -9,6 +9,7 @@ mod builtins;
 mod catalogue;
 mod check;
 mod glob;
+pub(super) mod reads;
 pub(super) mod source;
 pub(super) mod syntax;
 
@@ -27,6 +28,7 @@ use super::engine::PolicyEngine;
 use super::fault::PolicyFault;
 use super::input::{Document, InputKeys, to_rego};
 use crate::plan::{PolicyPlan, RegoModule};
+use reads::Reads;
 use syntax::Module;
 
 /// The interpreter looks at the clock every so many units of work.
@@ -51,6 +53,7 @@ pub(super) struct RegoEngine {
     idle: Mutex<Vec<Engine>>,
     keys: InputKeys,
     budget: Duration,
+    reads: Reads,
 }
 
 impl RegoEngine {
@@ -62,7 +65,8 @@ impl RegoEngine {
     /// # Errors
     /// Returns every problem found in them, with its place.
     pub(super) fn compile(plan: &PolicyPlan, modules: &[RegoModule], data: &Value) -> Result<Self, Problems> {
-        let parsed = parse(&plan.origin, modules)?;
+        let mut parsed = parse(&plan.origin, modules)?;
+        let reads = std::mem::take(&mut parsed.reads);
         check::check_decision(&plan.origin, &plan.decision, &parsed.modules)?;
         let entry = format!("decision := {}\n", plan.decision);
         let mut prepared = prepare(parsed, &plan.origin, modules, data, &entry)?.engine;
@@ -72,7 +76,13 @@ impl RegoEngine {
             idle: Mutex::new(Vec::new()),
             keys: InputKeys::new(),
             budget: plan.budget,
+            reads,
         })
+    }
+
+    /// What the modules can read of a request.
+    pub(super) const fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     fn evaluator(&self) -> Engine {
@@ -123,6 +133,8 @@ pub(super) struct Parsed {
     pub(super) engine: Engine,
     /// What the static checks know of them.
     pub(super) modules: Vec<Module>,
+    /// What they read of the input.
+    pub(super) reads: Reads,
 }
 
 /// Parses all modules and checks them; finds as many problems as it can in one go.
@@ -145,7 +157,7 @@ fn parse(policy: &Origin, modules: &[RegoModule]) -> Result<Parsed, Problems> {
     if problems.has_errors() {
         return Err(problems);
     }
-    let modules = read_tree(&engine).ok_or_else(|| {
+    let (modules, reads) = read_tree(&engine).ok_or_else(|| {
         Problem::error(
             "rego-invalid",
             policy,
@@ -157,13 +169,18 @@ fn parse(policy: &Origin, modules: &[RegoModule]) -> Result<Parsed, Problems> {
     if problems.has_errors() {
         Err(problems)
     } else {
-        Ok(Parsed { engine, modules })
+        Ok(Parsed {
+            engine,
+            modules,
+            reads,
+        })
     }
 }
 
-fn read_tree(engine: &Engine) -> Option<Vec<Module>> {
+fn read_tree(engine: &Engine) -> Option<(Vec<Module>, Reads)> {
     let tree = engine.get_ast_as_json().ok()?;
-    syntax::read_modules(&serde_json::from_str(&tree).ok()?)
+    let tree = serde_json::from_str(&tree).ok()?;
+    Some((syntax::read_modules(&tree)?, reads::read(&tree)?))
 }
 
 /// Gives the engine its data and lets it analyse all modules, so that what it refuses is refused now.
@@ -181,7 +198,11 @@ fn prepare(
     if conflicts.has_errors() {
         return Err(conflicts);
     }
-    let Parsed { mut engine, modules } = parsed;
+    let Parsed {
+        mut engine,
+        modules,
+        reads,
+    } = parsed;
     let entry = format!("package {}\nready := true\n{entry}", check::RESERVED_PACKAGE);
     let data = regorus::Value::from(data.clone());
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -191,7 +212,11 @@ fn prepare(
         engine.eval_rule(RegoEngine::READY.into()).map(|_| engine)
     }));
     match outcome {
-        Ok(Ok(engine)) => Ok(Parsed { engine, modules }),
+        Ok(Ok(engine)) => Ok(Parsed {
+            engine,
+            modules,
+            reads,
+        }),
         Ok(Err(error)) => {
             let error = error.to_string();
             let file = source::pointed_file(&error, sources).unwrap_or_default();

@@ -69,9 +69,7 @@ fn read_module(policy: &Value) -> Option<Module> {
     let package = tree.get("package")?;
     let mut module = Module {
         file: source.get("file")?.as_str()?.to_owned(),
-        package: std::iter::once("data".to_owned())
-            .chain(fixed_path(package.get("refr")?)?.path)
-            .collect(),
+        package: package_path(tree)?,
         package_place: place_of(package)?,
         ..Module::default()
     };
@@ -87,6 +85,12 @@ fn read_module(policy: &Value) -> Option<Module> {
         module.rules.push(read_rule(rule, &module.package, text)?);
     }
     Some(module)
+}
+
+/// `data` and the package of a module.
+pub(super) fn package_path(tree: &Value) -> Option<Path> {
+    let name = fixed_path(tree.get("package")?.get("refr")?)?.path;
+    Some(std::iter::once("data".to_owned()).chain(name).collect())
 }
 
 fn read_rule(rule: &Value, package: &[String], text: &str) -> Option<Rule> {
@@ -159,7 +163,7 @@ fn fixed_path(expression: &Value) -> Option<FixedPath<'_>> {
 }
 
 /// Where a reference begins.
-fn start_of(reference: &Value) -> Option<Place> {
+pub(super) fn start_of(reference: &Value) -> Option<Place> {
     let inner = reference.as_object()?.values().next()?;
     match inner.get("refr") {
         Some(base) => start_of(base),
@@ -183,7 +187,8 @@ fn place_at(span: &Value) -> Option<Place> {
     })
 }
 
-fn text_of<'a>(span: &Value, text: &'a str) -> Option<&'a str> {
+/// The text that a span covers.
+pub(super) fn text_of<'a>(span: &Value, text: &'a str) -> Option<&'a str> {
     let offset = |name| {
         span.get(name)
             .and_then(Value::as_u64)

@@ -12,7 +12,7 @@ use crate::plan::PolicySource;
 use crate::policy::test_facts::{
     Facts, compiled, example_data, example_folder, example_policy, plan, user, workload,
 };
-use crate::policy::{Decision, Policy};
+use crate::policy::{Ask, Decision, Obstacle, Policy, Recall, Remembering};
 
 /// Decisions of the example policies: as a Rego rule and as an entrypoint.
 const EXAMPLES: [(&str, &str); 5] = [
@@ -110,6 +110,17 @@ fn requests() -> Vec<Facts> {
         }
     }
     requests
+}
+
+#[test]
+fn a_wasm_policy_is_evaluated_every_time_and_says_why() {
+    let policy = compiled(&wasm_plan(fixture("limits.wasm"), "p/nothing"));
+
+    assert_eq!(policy.remembering(), Remembering::Never(vec![Obstacle::Wasm]));
+    for _ in 0..2 {
+        let (_, recall) = policy.ask(&Facts::new().input(), Ask::Remembering);
+        assert_eq!(recall, Recall::Never);
+    }
 }
 
 #[test]
