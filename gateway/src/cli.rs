@@ -114,7 +114,8 @@ pub struct RunArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  \
     portcullis check --config edge/\n  \
-    portcullis check --offline --format json    no secrets needed; for an editor or a pipeline")]
+    portcullis check --offline --format json    no secrets needed; for an editor or a pipeline\n  \
+    portcullis check --verbose                  and which policies' decisions are remembered")]
 pub struct CheckArgs {
     #[command(flatten)]
     /// Which configuration
@@ -122,6 +123,9 @@ pub struct CheckArgs {
     /// Do without secrets: do not read ${file:…}, ${env:…} or private keys
     #[arg(long)]
     pub offline: bool,
+    /// Say of every policy whether its decisions are remembered: under which facts, or why not
+    #[arg(short, long)]
+    pub verbose: bool,
     /// How the problems are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,

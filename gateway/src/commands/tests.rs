@@ -104,6 +104,112 @@ fn check_accepts_a_sound_configuration() {
     );
 }
 
+/// The good configuration with a policy for the route, in a folder of its own.
+fn with_policy(rego: &str) -> (TempDir, PathBuf) {
+    let (folder, path) = folder(
+        &GOOD
+            .replace("authorize: [{ scope: orders }]", "authorize: [tenants]")
+            .replace(
+                "routes:",
+                "policies: { tenants: { rego: p.rego, decision: data.p.decision } }\nroutes:",
+            )
+            .replace("authenticate: [{ jwt: idp }]", "public: true"),
+    );
+    fs::write(folder.path().join("p.rego"), format!("package p\n{rego}\n")).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn check_verbose_says_under_which_facts_a_policy_is_remembered() {
+    let (_folder, path) = with_policy("decision := input.principal.claims.tenant == input.route.name");
+
+    let text = run(&["check", "--verbose"], &path);
+    let json = run(&["check", "--verbose", "--format", "json"], &path).json();
+
+    assert!(
+        text.out.ends_with(
+            "\n  policy tenants: remembered under input.principal.claims.tenant, input.route.name\n"
+        ),
+        "{}",
+        text.out
+    );
+    assert_eq!(
+        json["policies"],
+        serde_json::json!([{ "name": "tenants", "remembered": true,
+            "facts": ["input.principal.claims.tenant", "input.route.name"], "because": [] }])
+    );
+    assert!(
+        run(&["check", "--format", "json"], &path)
+            .json()
+            .get("policies")
+            .is_none()
+    );
+    assert!(!run(&["check"], &path).out.contains("policy tenants"));
+}
+
+#[test]
+fn check_verbose_says_why_a_policy_is_evaluated_every_time() {
+    let (_folder, path) = with_policy("decision := time.now_ns() > count(input.request.id)");
+
+    let text = run(&["check", "--verbose"], &path);
+    let json = run(&["check", "--verbose", "--format", "json"], &path).json();
+
+    assert!(
+        text.out
+            .contains("policy tenants: not remembered: reads request.id (")
+            && text.out.contains("p.rego:2:35); calls time.now_ns ("),
+        "{}",
+        text.out
+    );
+    assert_eq!(json["policies"][0]["remembered"], false);
+    assert_eq!(json["policies"][0]["because"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn explain_evaluates_and_says_whether_the_traffic_would() {
+    for (rego, said, remembered) in [
+        (
+            "decision := input.route.name == \"orders\"",
+            "policy:tenants allows: evaluated afresh",
+            true,
+        ),
+        (
+            "decision := input.request.id != \"\"",
+            "policy:tenants allows: evaluated, as every time",
+            false,
+        ),
+        (
+            "decision := input.route.name == \"other\"",
+            "policy:tenants refuses: evaluated afresh",
+            true,
+        ),
+    ] {
+        let (_folder, path) = with_policy(rego);
+
+        let ran = run(
+            &[
+                "explain",
+                "request",
+                "GET",
+                "http://localhost/orders/7",
+                "--format",
+                "json",
+            ],
+            &path,
+        );
+
+        let json = ran.json();
+        let step = json["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|step| step["remembered"].is_boolean());
+        let step = step.unwrap_or_else(|| panic!("{json:#}"));
+        assert!(step["detail"].as_str().unwrap().starts_with(said), "{step}");
+        assert_eq!(step["remembered"], remembered);
+    }
+}
+
 #[test]
 fn check_refuses_a_broken_one_with_every_problem_and_what_to_try() {
     let (_folder, path) = folder(
