@@ -76,7 +76,10 @@ pub fn boards() -> Boards {
 
 impl Hall {
     pub fn new(plan: GatewayPlan) -> Self {
-        let boards = boards();
+        Self::with_boards(plan, boards())
+    }
+
+    pub fn with_boards(plan: GatewayPlan, boards: Boards) -> Self {
         let (snapshot, _) = compile(Arc::new(plan), None, &boards, "test".to_owned()).unwrap();
         let records = Arc::new(Kept::default());
         let store = Arc::new(SnapshotStore::new(snapshot));
