@@ -86,11 +86,14 @@ impl Scene {
             After::AsTold => {}
         }
         if closes {
+            // Perhaps it is read, never is it served.
+            connection.write(&get("/open/smuggled", "")).await;
             assert_eq!(
                 connection.rest().await.as_deref(),
                 Some(&[][..]),
                 "{code}: nothing after the answer"
             );
+            assert_eq!(self.endpoint.requests(), seen, "{code}: what followed was served");
         } else {
             let next = connection.ask(&get("/open/next", "")).await;
             assert_eq!(

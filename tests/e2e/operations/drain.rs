@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::load::{Ask, Load, ok};
-use super::seen::Seen;
+use crate::support::Seen;
 use crate::support::{Authority, Behaviour, Dial, Endpoint, TestGateway, configure, folder, wait_until};
 
 /// An endpoint that answers when it is let.

@@ -14,7 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::seen::Seen;
+use crate::support::Seen;
+use crate::support::process::{descriptor_limit, resident};
 use crate::support::{Authority, Client, Dial, TestGateway, client, configure, folder, wait_for, wait_until};
 
 /// How many are promised.
@@ -35,23 +36,6 @@ listeners:
 routes:
   - { name: ping, match: { path: /ping }, public: true, respond: { status: 200, body: pong } }
 "#;
-
-/// The most descriptors the system lets a process have.
-fn descriptor_limit() -> usize {
-    let output = Command::new("sh").args(["-c", "ulimit -Hn"]).output().unwrap();
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap_or(1 << 20)
-}
-
-/// Resident memory of a process in KiB.
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
 
 /// The client in its own process: this test binary again, told to hold connections.
 struct Holder {

@@ -2,9 +2,10 @@
 //! and its command line.
 
 mod load;
-mod seen;
 
+mod caps;
 mod commands;
+mod descriptors;
 mod drain;
 mod idle;
 mod observability;

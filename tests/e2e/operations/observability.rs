@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use super::seen::Seen;
+use crate::support::Seen;
 use crate::support::{
     Authority, Behaviour, Dial, Endpoint, TestGateway, TokenIssuer, configure, folder, pki, wait_until,
 };

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::load::{Ask, Load, ok};
-use super::seen::Seen;
+use crate::support::Seen;
 use crate::support::{
     Authority, Dial, Endpoint, TestGateway, TokenIssuer, client, configure, folder, pki, wait_for, wait_until,
 };

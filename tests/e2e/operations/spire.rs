@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::seen::Seen;
+use crate::support::Seen;
 use crate::support::tools::find;
 use crate::support::{Authority, Dial, Leaf, TestGateway, configure, folder, wait_for, wait_until};
 

@@ -153,6 +153,12 @@ impl Endpoint {
             .expect("a request to have reached the endpoint")
     }
 
+    /// Forgets every request so far.
+    pub fn forget(&self) {
+        self.shared.received.lock().unwrap().clear();
+        self.shared.requests.store(0, Ordering::SeqCst);
+    }
+
     pub fn requests(&self) -> usize {
         self.shared.requests.load(Ordering::SeqCst)
     }

@@ -124,6 +124,16 @@ impl TestGateway {
         Self::spawn_by(command, folder, &[])
     }
 
+    /// Started with so few file descriptors.
+    pub fn spawn_with_descriptors(folder: TempDir, count: usize) -> Self {
+        let mut command = Command::new("sh");
+        let limit = format!(r#"ulimit -n {count} && exec "$0" "$@""#);
+        command.args(["-c", &limit, env!("CARGO_BIN_EXE_portcullis")]);
+        let mut gateway = Self::spawn_by(command, folder, &[]);
+        gateway.wait_until_ready();
+        gateway
+    }
+
     fn spawn_by(mut command: Command, folder: TempDir, arguments: &[&str]) -> Self {
         let mut child = command
             .args(["--log-format", "json", "run", "--config"])

@@ -1,16 +1,20 @@
 //! What every topic uses: a throw-away PKI, endpoints that misbehave on command, the real binary, and clients that
 //! speak exactly what a test says.
 
-#![allow(dead_code, reason = "each topic uses a part")]
+#![allow(dead_code, unused_imports, reason = "each topic uses a part")]
 
 pub mod client;
 pub mod endpoint;
 pub mod gateway;
+pub mod h2wire;
 pub mod house;
 pub mod pki;
-pub mod tools;
+pub mod process;
 pub mod raw;
 pub mod recorder;
+pub mod scripted;
+pub mod seen;
+pub mod tools;
 
 pub use client::{Answer, Client, Dial};
 pub use endpoint::{Behaviour, Endpoint};
@@ -19,3 +23,5 @@ pub use house::House;
 pub use pki::{Authority, Leaf, TokenIssuer};
 pub use raw::RawConnection;
 pub use recorder::Recorder;
+pub use scripted::{Act, Scripted};
+pub use seen::Seen;

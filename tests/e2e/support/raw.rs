@@ -45,18 +45,53 @@ impl RawConnection {
     /// The next answer, with a body where its head says so.
     pub async fn answer(&mut self) -> Answer {
         let (status, headers) = self.head().await;
-        let has_body = !status.is_informational() && status != 204 && status != 304;
-        let body = if has_body {
-            self.body(&headers).await
-        } else {
-            Bytes::new()
-        };
+        let whole = self.body_of(status, &headers).await;
+        let (body, trailers) = whole.unwrap_or_else(|| panic!("{status} with a body that broke off"));
         Answer {
             status,
             headers,
             body,
-            trailers: None,
+            trailers,
         }
+    }
+
+    /// The next answer, when it arrives whole.
+    pub async fn maybe_answer(&mut self) -> Option<Answer> {
+        self.find(b"\r\n\r\n", 0).await?;
+        let (status, headers) = self.head().await;
+        let (body, trailers) = self.body_of(status, &headers).await?;
+        Some(Answer {
+            status,
+            headers,
+            body,
+            trailers,
+        })
+    }
+
+    /// The body that belongs to a head, and its trailers; `None` when it breaks off.
+    pub async fn body_of(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Option<(Bytes, Option<HeaderMap>)> {
+        if status.is_informational() || status == 204 || status == 304 {
+            return Some((Bytes::new(), None));
+        }
+        if headers.contains_key("transfer-encoding") {
+            return self.chunks().await;
+        }
+        let length: usize = headers["content-length"].to_str().unwrap().parse().unwrap();
+        while self.ahead.len() < length {
+            if !self.read().await {
+                return None;
+            }
+        }
+        Some((self.ahead.drain(..length).collect(), None))
+    }
+
+    /// Says that nothing more will be sent, and goes on reading.
+    pub async fn half_close(&mut self) {
+        self.wire.shutdown().await.unwrap();
     }
 
     /// The head of the next answer.
@@ -72,50 +107,41 @@ impl RawConnection {
             );
         };
         let head = String::from_utf8(self.ahead.drain(..end + 4).collect()).unwrap();
-        let mut lines = head.split("\r\n").filter(|line| !line.is_empty());
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let fields = lines.map(|line| {
-            let (name, value) = line.split_once(':').unwrap();
-            (
-                name.parse::<HeaderName>().unwrap(),
-                value.trim().parse::<HeaderValue>().unwrap(),
-            )
-        });
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(name, value);
-        }
-        (status, headers)
+        let (line, fields) = head.split_once("\r\n").unwrap();
+        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, fields_of(fields))
     }
 
-    async fn body(&mut self, headers: &HeaderMap) -> Bytes {
-        if headers.contains_key("transfer-encoding") {
-            return self.chunks().await;
-        }
-        let length: usize = headers["content-length"].to_str().unwrap().parse().unwrap();
-        while self.ahead.len() < length {
-            assert!(self.read().await, "a body that broke off");
-        }
-        self.ahead.drain(..length).collect()
-    }
-
-    async fn chunks(&mut self) -> Bytes {
+    async fn chunks(&mut self) -> Option<(Bytes, Option<HeaderMap>)> {
         let mut body = Vec::new();
         loop {
-            let end = loop {
-                if let Some(at) = find(&self.ahead, b"\r\n") {
-                    break at;
-                }
-                assert!(self.read().await, "a chunked body that broke off");
-            };
+            let end = self.find(b"\r\n", 0).await?;
             let size = usize::from_str_radix(std::str::from_utf8(&self.ahead[..end]).unwrap(), 16).unwrap();
+            if size == 0 {
+                // The last line break of the section is that of its last field, or the one after the size.
+                let section = self.find(b"\r\n\r\n", end).await?;
+                let text: Vec<u8> = self.ahead.drain(..section + 4).skip(end + 2).collect();
+                let trailers = fields_of(std::str::from_utf8(&text).unwrap());
+                return Some((body.into(), (!trailers.is_empty()).then_some(trailers)));
+            }
             while self.ahead.len() < end + 2 + size + 2 {
-                assert!(self.read().await, "a chunk that broke off");
+                if !self.read().await {
+                    return None;
+                }
             }
             body.extend_from_slice(&self.ahead[end + 2..end + 2 + size]);
             self.ahead.drain(..end + 2 + size + 2);
-            if size == 0 {
-                return body.into();
+        }
+    }
+
+    /// Where these bytes are, from a place on.
+    async fn find(&mut self, what: &[u8], from: usize) -> Option<usize> {
+        loop {
+            if let Some(at) = find(&self.ahead[from..], what) {
+                return Some(from + at);
+            }
+            if !self.read().await {
+                return None;
             }
         }
     }
@@ -150,4 +176,17 @@ impl RawConnection {
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// The fields of a head or trailer section.
+fn fields_of(text: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in text.split("\r\n").filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':').unwrap();
+        headers.append(
+            name.parse::<HeaderName>().unwrap(),
+            value.trim().parse::<HeaderValue>().unwrap(),
+        );
+    }
+    headers
 }

@@ -105,13 +105,14 @@ async fn serve(mut wire: impl Wire, shared: &Shared) {
 }
 
 /// True when the head and as many bytes as it announces are there.
-fn is_whole(request: &[u8]) -> bool {
+pub fn is_whole(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).to_ascii_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
     };
     if head.contains("\r\ntransfer-encoding: chunked") {
-        return body.ends_with("0\r\n\r\n");
+        let has_last_chunk = body.starts_with("0\r\n") || body.contains("\r\n0\r\n");
+        return has_last_chunk && body.ends_with("\r\n\r\n");
     }
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
     length.map_or(0, |length| length.trim().parse::<usize>().unwrap()) <= body.len()

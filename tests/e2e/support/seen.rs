@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::support::{Answer, Dial, TestGateway, wait_until};
+use super::client::{Answer, Dial};
+use super::gateway::{TestGateway, wait_until};
 
 /// The admin port of a gateway.
 pub struct Seen(Dial);
