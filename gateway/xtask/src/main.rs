@@ -27,6 +27,9 @@ Usage: cargo xtask <TASK> [ARGS]
 Tasks:
   demo [ARGS]     install what is missing, build the gateway and run its demo; ARGS go to `portcullis demo`
   test [ARGS]     install what is missing and run every test; ARGS go to `cargo test --workspace`
+  test --long [ARGS]
+                  the longer suite instead, one test after another in the release profile: crowds of slow and idle
+                  clients, h2spec, slowhttptest; ARGS go to the test binary
   tidy            check the rules of the house: floors, wrappers, licences, sizes, names, documents
   schema          write schemas/portcullis.schema.json from the configuration's types; --check only compares
   help            this text
@@ -35,6 +38,7 @@ Examples:
   cargo xtask demo                     three regions, a gateway and a guided tour, until Ctrl-C
   cargo xtask demo --once              run the tour itself and exit
   cargo xtask test                     all tests
+  cargo xtask test --long h2spec       of the longer suite, the tests with this word in their name
   cargo xtask test -p portcullis-routing -- --nocapture
 
 Environment:

@@ -83,7 +83,11 @@ pub(crate) const TEST_TOOLS: &[TestTool] = &[
     },
     TestTool {
         program: "h2spec",
-        suite: "HTTP/2 conformance",
+        suite: "HTTP/2 conformance, of the longer suite",
+    },
+    TestTool {
+        program: "slowhttptest",
+        suite: "slow clients of slowhttptest, of the longer suite",
     },
     TestTool {
         program: "promtool",

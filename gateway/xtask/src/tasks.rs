@@ -39,11 +39,25 @@ pub(crate) fn test(root: &Path, args: &[String]) -> ExitCode {
             ),
         }
     }
-    println!("xtask: building and running the tests (some minutes the first time)");
+    let long = args.iter().position(|arg| arg == "--long");
+    let Some(long) = long else {
+        println!("xtask: building and running the tests (some minutes the first time)");
+        let mut command = cargo(root);
+        command.args(["test", "--workspace"]).args(args);
+        return become_command(command);
+    };
+    println!("xtask: building and running the longer suite, alone (some minutes each)");
+    let (before, after) = args.split_at(long);
     let mut command = cargo(root);
-    command.args(["test", "--workspace"]).args(args);
+    command.args(LONG).args(before).arg("--");
+    command
+        .args(["--test-threads", "1", "--nocapture"])
+        .args(after.iter().skip(1));
     become_command(command)
 }
+
+/// What measures is measured as it is shipped, and by itself.
+const LONG: &[&str] = &["test", "--release", "--test", "long"];
 
 /// Writes, or with `--check` compares, the configuration file's JSON Schema.
 pub(crate) fn schema(root: &Path, args: &[String]) -> ExitCode {
@@ -80,7 +94,7 @@ pub(crate) fn schema(root: &Path, args: &[String]) -> ExitCode {
 }
 
 /// Brings what the build needs onto the machine, or says how.
-fn set_up(needs: &[&'static [Need]]) -> Result<(), ExitCode> {
+pub(crate) fn set_up(needs: &[&'static [Need]]) -> Result<(), ExitCode> {
     let look = || missing(needs, &on_path, &|name| env::var(name).ok());
     let absent = look();
     for need in &absent {
@@ -125,7 +139,7 @@ fn set_up(needs: &[&'static [Need]]) -> Result<(), ExitCode> {
     )))
 }
 
-fn failed(message: &str) -> ExitCode {
+pub(crate) fn failed(message: &str) -> ExitCode {
     eprintln!("xtask: {message}");
     ExitCode::FAILURE
 }
@@ -147,7 +161,7 @@ pub(crate) fn cargo(root: &Path) -> Command {
 }
 
 /// Becomes the command where the system can, so that Ctrl-C and the exit code are the command's own.
-fn become_command(mut command: Command) -> ExitCode {
+pub(crate) fn become_command(mut command: Command) -> ExitCode {
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt;
