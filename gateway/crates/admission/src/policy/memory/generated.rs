@@ -253,7 +253,7 @@ impl Snippet {
 
 /// How a fact is read. `{i}` is the number of the snippet, `{e}` the reference, `{p}` the reference without its last
 /// step, `{k}` that step. Every one makes `v{i}`, which is different for different values of the fact.
-pub(super) const CONSTRUCTS: [&str; 30] = [
+pub(super) const CONSTRUCTS: [&str; 32] = [
     "v{i} := {e}",
     "v{i} := x if x := {e}",
     "v{i} := x if x = {e}",
@@ -281,13 +281,15 @@ pub(super) const CONSTRUCTS: [&str; 30] = [
     "w{i} := input.given.deep\nv{i} := x if { x := w{i} with input.given as {\"deep\": {e}} }",
     "g{i}(x) := x\nv{i} := x if { x := count([{e}]) with count as g{i} }",
     "v{i} := [[p, x] | walk({e}, [p, x])]",
+    "v{i} := object.get({s}, {r}, 0)",
     "v{i} := [x | k := \"{k}\"; x := {p}[k]]",
     "v{i} := [[k, x] | some k; x := {p}[k]]",
+    "v{i} := object.get({\"a\": {p}}, [\"a\"], 0)",
     "v{i} := sprintf(\"%v\", [{p}])",
 ];
 
 /// The constructs that read the parent of a path as a whole.
-const WIDENING: usize = 27;
+const WIDENING: usize = 28;
 
 /// A policy of these snippets, in two files of its package and one of another.
 pub(super) fn policy(snippets: &[Snippet]) -> PolicyPlan {
@@ -352,6 +354,13 @@ fn construct(number: usize, snippet: &Snippet, expression: &str) -> String {
     let may_widen = leaf.len() > 2 || leaf.first() != Some(&"request");
     let choice = snippet.construct % CONSTRUCTS.len();
     let template = CONSTRUCTS[if may_widen { choice } else { choice % WIDENING }];
+    let has_number = leaf.iter().any(|step| is_number(step));
+    let (section, rest) = leaf.split_first().unwrap();
+    // Keys that are numbers make it read all of the section.
+    let template = match template.contains("{s}") && has_number && *section == "request" {
+        true => CONSTRUCTS[0],
+        false => template,
+    };
     let (last, parent) = leaf.split_last().unwrap();
     let key = match is_number(last) {
         true => template.replace("\"{k}\"", last),
@@ -365,9 +374,19 @@ fn construct(number: usize, snippet: &Snippet, expression: &str) -> String {
         },
         parent,
     );
-    key.replace("{i}", &number.to_string())
+    key.replace("{s}", &format!("input.{section}"))
+        .replace("{r}", &keys(rest))
+        .replace("{i}", &number.to_string())
         .replace("{e}", expression)
         .replace("{p}", &parent)
+}
+
+fn keys(steps: &[&str]) -> String {
+    let key = |step: &&str| match is_number(step) {
+        true => (*step).to_owned(),
+        false => format!("\"{step}\""),
+    };
+    format!("[{}]", steps.iter().map(key).collect::<Vec<_>>().join(", "))
 }
 
 fn is_number(step: &str) -> bool {

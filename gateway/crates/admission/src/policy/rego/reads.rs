@@ -54,11 +54,13 @@ pub(super) fn read(tree: &Value) -> Option<Reads> {
     for module in modules {
         collect_aliases(module, &mut aliases)?;
     }
+    let has_object_get = !modules.iter().any(renames_object_get);
     let mut reads = Reads::default();
     for module in modules {
         let tree = module.get("ast")?;
         let mut reader = Reader {
             aliases: &aliases,
+            has_object_get,
             package: package_path(tree)?,
             file: module.get("source")?.get("file")?.as_str()?.into(),
             reads: &mut reads,
@@ -158,6 +160,8 @@ fn variable(node: &Value) -> Option<&str> {
 
 struct Reader<'a> {
     aliases: &'a Aliases,
+    /// True when `object.get` means the built-in wherever it is called.
+    has_object_get: bool,
     package: Path,
     file: Arc<str>,
     reads: &'a mut Reads,
@@ -168,6 +172,7 @@ impl Reader<'_> {
         match node {
             Value::Object(fields) if is_replacement(fields) => self.visit_replacement(node),
             Value::Object(fields) => fields.iter().try_for_each(|(kind, inner)| match kind.as_str() {
+                "Call" => self.visit_call(inner),
                 "Var" | "RefDot" | "RefBrack" => self.visit_reference(node),
                 _ => self.visit(inner),
             }),
@@ -176,8 +181,42 @@ impl Reader<'_> {
         }
     }
 
+    /// `object.get(object, "key", default)` and `object.get(object, ["key", "key"], default)` read what is at the keys,
+    /// as the reference would that they stand for.
+    fn visit_call(&mut self, call: &Value) -> Option<()> {
+        let parameters = call.get("params")?;
+        let [object, key, default] = parameters.as_array()?.as_slice() else {
+            return self.visit_parts(call);
+        };
+        let keys = known_keys(key).filter(|keys| !keys.is_empty() && self.has_object_get);
+        match keys {
+            Some(keys) if is_object_get(call.get("fcn")?) && is_reference(object) => {
+                self.visit_reference_and(object, &keys)?;
+                self.visit(default)
+            }
+            Some(_) | None => self.visit_parts(call),
+        }
+    }
+
+    fn visit_parts(&mut self, call: &Value) -> Option<()> {
+        self.visit(call.get("fcn")?)?;
+        self.visit(call.get("params")?)
+    }
+
     fn visit_reference(&mut self, node: &Value) -> Option<()> {
-        let Reference { base, steps, open } = reference(node)?;
+        self.visit_reference_and(node, &[])
+    }
+
+    /// A reference, and steps that go on from it.
+    fn visit_reference_and(&mut self, node: &Value, further: &[Step]) -> Option<()> {
+        let Reference {
+            base,
+            mut steps,
+            open,
+        } = reference(node)?;
+        if open.is_empty() {
+            steps.extend_from_slice(further);
+        }
         for index in open {
             self.visit(index)?;
         }
@@ -220,6 +259,71 @@ impl Reader<'_> {
         }
         self.visit(node.get("as")?)
     }
+}
+
+fn is_reference(node: &Value) -> bool {
+    ["Var", "RefDot", "RefBrack"]
+        .iter()
+        .any(|kind| node.get(kind).is_some())
+}
+
+fn is_object_get(name: &Value) -> bool {
+    reference(name).is_some_and(|name| {
+        name.open.is_empty()
+            && name.base.and_then(variable) == Some("object")
+            && name.steps == [Step::Field("get".into())]
+    })
+}
+
+/// The keys of an `object.get` when they are written out.
+fn known_keys(key: &Value) -> Option<Vec<Step>> {
+    let keys = key
+        .get("Array")
+        .and_then(|list| list.get("items"))
+        .and_then(Value::as_array);
+    let known = |key| match link(key) {
+        Link::Known(step @ Step::Field(_)) => Some(step),
+        Link::Known(Step::Item(_)) | Link::Open(_) => None,
+    };
+    match keys {
+        Some(keys) => keys.iter().map(known).collect(),
+        None => known(key).map(|step| vec![step]),
+    }
+}
+
+/// True when `object.get` may be something else: a package, a rule, an import or a target of `with` has that word in
+/// its name.
+fn renames_object_get(module: &Value) -> bool {
+    let text = module
+        .get("source")
+        .and_then(|source| source.get("contents"))
+        .and_then(Value::as_str);
+    match (module.get("ast"), text) {
+        (Some(tree), Some(text)) => gives_the_name(tree, text),
+        (Some(_) | None, _) => true,
+    }
+}
+
+fn gives_the_name(node: &Value, text: &str) -> bool {
+    match node {
+        Value::Object(fields) => {
+            let is_part_of_reference = fields.contains_key("field") || fields.contains_key("index");
+            let named = fields.get("refr").filter(|_| !is_part_of_reference);
+            named.is_some_and(has_the_word)
+                || fields
+                    .get("as")
+                    .is_some_and(|span| text_of(span, text) == Some("object"))
+                || fields.values().any(|inner| gives_the_name(inner, text))
+        }
+        Value::Array(items) => items.iter().any(|item| gives_the_name(item, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn has_the_word(name: &Value) -> bool {
+    reference(name).is_none_or(|name| {
+        name.base.and_then(variable) == Some("object") || name.steps.contains(&Step::Field("object".into()))
+    })
 }
 
 fn is_replacement(fields: &serde_json::Map<String, Value>) -> bool {

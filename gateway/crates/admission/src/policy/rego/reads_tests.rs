@@ -142,10 +142,53 @@ fn numbers_are_elements_and_anything_that_is_computed_is_all_of_them() {
 #[test]
 fn wholes_are_read_as_a_whole() {
     let found = facts(
-        "decision if { r := input.route; r.name == \"a\"; count(input.request.query) == 0; object.get(input.principal, \"kind\", 1) == 2 }",
+        "decision if { r := input.route; r.name == \"a\"; count(input.request.query) == 0; object.keys(input.principal) == {1} }",
     );
 
     assert_eq!(found, ["principal", "request.query", "route"]);
+}
+
+#[test]
+fn object_get_with_known_keys_reads_what_is_at_them() {
+    let found = facts(
+        "decision if { object.get(input.principal.claims, \"tenant\", input.route.name) == object.get(input.request, [\"query\", \"q\"], []) }",
+    );
+
+    assert_eq!(
+        found,
+        ["principal.claims.tenant", "request.query.q", "route.name"]
+    );
+}
+
+#[test]
+fn object_get_with_other_keys_reads_the_whole_object() {
+    for keys in ["input.route.name", "[\"a\", input.route.name]", "[]", "1", "[1]"] {
+        let found = facts(&format!(
+            "decision if object.get(input.principal.claims, {keys}, 1) == 2"
+        ));
+
+        assert_eq!(
+            found.first().map(String::as_str),
+            Some("principal.claims"),
+            "{keys}"
+        );
+    }
+}
+
+#[test]
+fn an_object_get_that_is_something_else_reads_the_whole_object() {
+    for other in [
+        "object.get(a, _, _) := a",
+        "import data.static as object",
+        "import data.static.object",
+        "fake(a, _, _) := a\ndead if { true with object.get as fake }",
+    ] {
+        let found = facts(&format!(
+            "{other}\ndecision if object.get(input.principal.claims, \"a\", 1) == 2"
+        ));
+
+        assert_eq!(found, ["principal.claims"], "{other}");
+    }
 }
 
 #[test]
