@@ -22,6 +22,8 @@ const QUIET: f64 = 0.3;
 const ATTEMPTS: usize = 3;
 /// Connections before those that are counted, so that what is allocated once is not.
 const FIRST_WAITING: usize = 100;
+/// A proxy that takes longer to prove itself hangs.
+const EXAM: Duration = Duration::from_secs(30);
 /// Buffered access logs are written after ten seconds at the latest.
 const LOG_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -93,8 +95,9 @@ impl Stage<'_> {
                 tight: proxy.tight,
                 counts: &self.origin.counts,
             };
-            exam.pass()
+            tokio::time::timeout(EXAM, exam.pass())
                 .await
+                .unwrap_or_else(|_| Err("it hangs".to_owned()))
                 .map_err(|problem| format!("{} fails the proof: {problem}", proxy.proxy.name()))?;
             started.push(proxy);
         }
@@ -307,6 +310,16 @@ fn notes(before: &[(String, f64)], after: &[(String, f64)]) -> Vec<String> {
         notes.push(format!(
             "tokens remembered: {:.2} % of {tokens:.0}",
             100.0 * (1.0 - checks / tokens)
+        ));
+    }
+    let hits = grown("portcullis_policy_recalls_total", "result=\"hit\"");
+    let misses = grown("portcullis_policy_recalls_total", "result=\"miss\"");
+    if hits + misses > 0.0 {
+        let evicted = grown("portcullis_policy_recall_evictions_total", "");
+        let share = 100.0 * hits / (hits + misses);
+        notes.push(format!(
+            "decisions remembered: {share:.2} % of {:.0}, {evicted:.0} evicted",
+            hits + misses
         ));
     }
     let decisions = grown("portcullis_policy_decision_seconds_count", "");

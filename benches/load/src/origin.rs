@@ -379,6 +379,10 @@ impl Incoming {
 
     fn head(&mut self, bytes: &[u8]) -> Result<usize> {
         let before = self.head.len();
+        // A handshake, or the rest of a body that was longer than it said.
+        if before == 0 && !bytes[0].is_ascii_uppercase() {
+            return Err("no request".to_owned());
+        }
         self.head.extend_from_slice(bytes);
         // The end may straddle two reads.
         let from = before.saturating_sub(3);

@@ -210,7 +210,7 @@ impl Exam<'_> {
             count(200) >= 1 && count(429) >= 10 && count(200) + count(429) == seen.len(),
             || format!("a limit of five answered {seen:?}"),
         )?;
-        if self.proxy != Proxy::Portcullis {
+        if !self.proxy.is_ours() {
             return Ok(());
         }
         let mut json = fields(&bearer);

@@ -28,6 +28,7 @@ impl Facts {
             machine: machine::describe(),
             proxies: found
                 .iter()
+                .filter(|found| found.proxy != Proxy::Forgetful)
                 .map(|found| (found.proxy, found.version.clone()))
                 .collect(),
             places: *places,
@@ -68,7 +69,7 @@ impl Ratio {
         let best = measured
             .lines
             .iter()
-            .filter(|line| line.proxy != Proxy::Portcullis && !line.samples.is_empty())
+            .filter(|line| !line.proxy.is_ours() && !line.samples.is_empty())
             .min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
         let mut ratios: Vec<f64> = ours
             .samples
@@ -223,7 +224,22 @@ pub(crate) fn markdown(facts: &Facts, results: &[Measured]) -> String {
         });
         let _ = writeln!(text, "| {} | {cells} |", measured.scenario.name);
     }
+    text.push_str(&remarks(results));
+    text
+}
+
+/// What stands below the tables.
+fn remarks(results: &[Measured]) -> String {
+    let mut text = String::new();
     for measured in results {
+        if let Some(line) = measured.lines.iter().find(|line| line.proxy == Proxy::Forgetful) {
+            let cost = number(cost(line));
+            let _ = writeln!(
+                text,
+                "\n{}: {cost} µs when the policy is evaluated every time.",
+                measured.scenario.name
+            );
+        }
         for note in &measured.notes {
             let _ = writeln!(text, "\n{}: {note}.", measured.scenario.name);
         }

@@ -13,7 +13,7 @@ pub(super) fn configuration(site: &Site<'_>) -> (&'static str, String, Vec<Strin
 }
 
 fn text(site: &Site<'_>) -> String {
-    // Standard output is a file here; the lines of one wake-up leave together.
+    // Standard output is a file here.
     let (log, httplog) = if site.setup.is_logged {
         ("log stdout format raw local0", "log global\n  option httplog")
     } else {

@@ -23,6 +23,8 @@ use crate::scenario::{Guard, Load, Scenario, Session, Setup};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Proxy {
     Portcullis,
+    /// Portcullis with a policy that is evaluated every time: what remembering decisions is worth.
+    Forgetful,
     Nginx,
     Haproxy,
     Envoy,
@@ -31,9 +33,15 @@ pub(crate) enum Proxy {
 impl Proxy {
     const ALL: [Self; 4] = [Self::Portcullis, Self::Nginx, Self::Haproxy, Self::Envoy];
 
+    /// True for us, however configured.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Portcullis | Self::Forgetful)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Portcullis => "portcullis",
+            Self::Forgetful => "forgetful",
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
@@ -43,7 +51,8 @@ impl Proxy {
     /// Whether it can do what the scenario asks.
     pub(crate) fn claims(self, scenario: &Scenario) -> bool {
         let checks = match scenario.setup.guard {
-            Guard::None => true,
+            Guard::None => self != Self::Forgetful,
+            Guard::Token(_) if self == Self::Forgetful => false,
             // nginx checks tokens in its commercial edition only.
             Guard::Token(_) | Guard::Chain => self != Self::Nginx,
         };
@@ -79,7 +88,7 @@ pub(crate) fn find(args: &Args) -> Result<Vec<Found>> {
             continue;
         }
         let program = match proxy {
-            Proxy::Portcullis => Some(portcullis_program(args)?),
+            Proxy::Portcullis | Proxy::Forgetful => Some(portcullis_program(args)?),
             Proxy::Nginx => args.nginx.clone().or_else(|| on_path("nginx")),
             Proxy::Haproxy => args.haproxy.clone().or_else(|| on_path("haproxy")),
             Proxy::Envoy => args
@@ -89,11 +98,21 @@ pub(crate) fn find(args: &Args) -> Result<Vec<Found>> {
                 .or_else(|| envoy::fetch(args)),
         };
         match program {
-            Some(program) => found.push(Found {
-                proxy,
-                version: version(proxy, &program, args),
-                program,
-            }),
+            Some(program) => {
+                let version = version(proxy, &program, args);
+                if proxy == Proxy::Portcullis {
+                    found.push(Found {
+                        proxy: Proxy::Forgetful,
+                        program: program.clone(),
+                        version: version.clone(),
+                    });
+                }
+                found.push(Found {
+                    proxy,
+                    program,
+                    version,
+                });
+            }
             None if args.proxies.is_empty() => eprintln!(
                 "bench load: {0} is not installed and takes no part (Debian: apt-get install {0})",
                 proxy.name()
@@ -129,7 +148,7 @@ pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
 
 fn version(proxy: Proxy, program: &Path, args: &Args) -> String {
     let flag = match proxy {
-        Proxy::Portcullis | Proxy::Envoy => "--version",
+        Proxy::Portcullis | Proxy::Forgetful | Proxy::Envoy => "--version",
         Proxy::Nginx | Proxy::Haproxy => "-v",
     };
     let output = Command::new(program).arg(flag).output();
@@ -155,6 +174,8 @@ fn version(proxy: Proxy, program: &Path, args: &Args) -> String {
 /// Where a proxy of one scenario listens and what it may read.
 pub(crate) struct Site<'a> {
     pub setup: Setup,
+    /// Ours: whether policies may remember decisions.
+    pub is_remembering: bool,
     pub root: &'a Path,
     pub origin: SocketAddr,
     pub port: u16,
@@ -189,6 +210,7 @@ pub(crate) async fn start(
     let [port, tight_port, admin_port] = free_ports()?;
     let site = Site {
         setup: scenario.setup,
+        is_remembering: found.proxy != Proxy::Forgetful,
         root: &root,
         origin,
         port,
@@ -196,7 +218,7 @@ pub(crate) async fn start(
         admin_port,
     };
     let (file, text, words) = match found.proxy {
-        Proxy::Portcullis => portcullis::configuration(&site),
+        Proxy::Portcullis | Proxy::Forgetful => portcullis::configuration(&site),
         Proxy::Nginx => nginx::configuration(&site),
         Proxy::Haproxy => haproxy::configuration(&site),
         Proxy::Envoy => envoy::configuration(&site),

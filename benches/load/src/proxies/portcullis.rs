@@ -84,6 +84,7 @@ routes:
 /// The contract and the policies are the ones that come with the gateway.
 fn chain(site: &Site<'_>) -> String {
     let root = site.root.display();
+    let remember = site.is_remembering;
     let route = |name: &str, listener: &str, rule: &str| {
         format!(
             r#"  - name: {name}
@@ -109,7 +110,7 @@ fn chain(site: &Site<'_>) -> String {
     claims: {{ tenant: tenant, roles: roles, region: region }}
 contracts: {{ appointments: {{ openapi: "{root}/schemas/openapi/appointments.yaml" }} }}
 policies:
-  baseline: {{ rego: "{root}/policies", decision: data.portcullis.authz.decision, headers: [x-tenant], budget: 50ms }}
+  baseline: {{ rego: "{root}/policies", decision: data.portcullis.authz.decision, headers: [x-tenant], budget: 50ms, remember: {remember} }}
 rate_limits:
   main: {{ key: principal, limit: 1000000000/s, burst: 1000000000 }}
   tight: {{ key: principal, limit: 5/h, burst: 5 }}
