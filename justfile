@@ -47,6 +47,10 @@ audit:
 bench *ARGS:
     cargo bench --workspace {{ARGS}}
 
+# What a request costs over sockets, beside nginx, HAProxy and Envoy.
+bench-load *ARGS:
+    cargo xtask bench load {{ARGS}}
+
 # One fuzz target for a minute, as in `just fuzz spiffe_id`; needs nightly and cargo-fuzz.
 fuzz TARGET:
     cargo +nightly fuzz run --fuzz-dir gateway/fuzz {{TARGET}} -- -max_total_time=60

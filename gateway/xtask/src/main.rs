@@ -10,6 +10,7 @@
     reason = "printing is what a task is for"
 )]
 
+mod bench;
 mod install;
 mod needs;
 mod tasks;
@@ -30,6 +31,7 @@ Tasks:
   test --long [ARGS]
                   the longer suite instead, one test after another in the release profile: crowds of slow and idle
                   clients, h2spec, slowhttptest; ARGS go to the test binary
+  bench load [ARGS]  build and run the load bench: what a request costs, beside the peers that are installed
   tidy            check the rules of the house: floors, wrappers, licences, sizes, names, documents
   schema          write schemas/portcullis.schema.json from the configuration's types; --check only compares
   help            this text
@@ -40,6 +42,8 @@ Examples:
   cargo xtask test                     all tests
   cargo xtask test --long h2spec       of the longer suite, the tests with this word in their name
   cargo xtask test -p portcullis-routing -- --nocapture
+
+  cargo xtask bench load --short       a look at every scenario; --help says the rest
 
 Environment:
   PORTCULLIS_NO_INSTALL=1      never install a package; print the line to paste instead
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     match task.as_deref() {
         Some("demo") => tasks::demo(&root(), &rest),
         Some("test") => tasks::test(&root(), &rest),
+        Some("bench") => bench::bench(&root(), &rest),
         Some("tidy") => tidy::run(&root()),
         Some("schema") => tasks::schema(&root(), &rest),
         Some("help" | "--help" | "-h") => {

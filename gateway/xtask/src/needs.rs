@@ -63,6 +63,18 @@ pub(crate) const TESTS: &[Need] = &[Need {
     },
 }];
 
+/// What the load bench needs besides; the peers it measures are the user's to install.
+pub(crate) const BENCH: &[Need] = &[Need {
+    name: "h2load",
+    why: "the load bench sends requests with it",
+    programs: &["h2load"],
+    variable: None,
+    packages: |manager| match manager {
+        Manager::Apt => &["nghttp2-client"],
+        Manager::Apk | Manager::Dnf | Manager::Zypper | Manager::Pacman | Manager::Brew => &["nghttp2"],
+    },
+}];
+
 /// A server or client that some tests talk to and no package manager has.
 pub(crate) struct TestTool {
     /// The program.

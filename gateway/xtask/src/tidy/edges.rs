@@ -8,6 +8,9 @@ use super::Finding;
 use super::house::{self, House, room_of};
 use crate::tasks;
 
+/// Packages on no floor.
+const OUTSIDE: &[&str] = &["portcullis-xtask", "portcullis-bench-load"];
+
 /// One dependency of one package of ours.
 #[derive(Debug, Eq, PartialEq)]
 struct Edge {
@@ -113,10 +116,11 @@ fn unknown_packages(metadata: &Value, root: &Path, house: &House) -> Vec<Finding
     list(metadata, "packages")
         .filter_map(|package| {
             let name = word(package, "name");
-            // The tasks stand outside of the house: nothing imports them and they import nothing.
-            let room = room_of(name).filter(|room| *room != "xtask");
-            let is_known =
-                name == "portcullis-xtask" || room.is_some_and(|room| house.imports.contains_key(room));
+            // The tasks and the load bench stand outside of the house: nothing imports them and they import no room.
+            let is_known = OUTSIDE.contains(&name)
+                || room_of(name)
+                    .filter(|_| !OUTSIDE.contains(&name))
+                    .is_some_and(|room| house.imports.contains_key(room));
             (!is_known).then(|| {
                 Finding::refused(
                     &manifest_of(package, root),

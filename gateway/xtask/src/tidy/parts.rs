@@ -22,7 +22,9 @@ impl Parts {
         let is_in_folder = FOLDERS
             .iter()
             .any(|folder| file.path.starts_with(folder) || file.path.contains(&format!("/{folder}")));
-        let is_for_tests = is_in_folder || test_files.contains(&file.path);
+        // The load bench is a program that waits for others, not a test.
+        let is_program = file.path.starts_with("benches/load/");
+        let is_for_tests = is_in_folder && !is_program || test_files.contains(&file.path);
         let lines: Vec<&str> = file.text.lines().collect();
         let tail = lines.windows(2).position(|pair| {
             matches!(pair, ["#[cfg(test)]", module] if module.contains("mod ") && module.ends_with('{'))
