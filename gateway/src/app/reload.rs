@@ -115,7 +115,7 @@ impl ReloadStatus {
         json!({
             "revision": revision,
             "last_reload": {
-                "at": rfc3339(last.at),
+                "at": rfc3339(last.at).to_string(),
                 "outcome": last.outcome,
                 "problems": problems_to_json(&last.problems).get("problems").cloned().unwrap_or_default(),
             },

@@ -1,7 +1,7 @@
 //! Who is asking, how that was proven, and until when the proof holds.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -69,6 +69,9 @@ pub struct Attributes {
     pub claims: Value,
 }
 
+/// What nothing was proven of: one for all anonymous principals.
+static NO_ATTRIBUTES: LazyLock<Arc<Attributes>> = LazyLock::new(Arc::default);
+
 /// A proven principal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Principal {
@@ -89,7 +92,7 @@ impl Principal {
         Self {
             identity: Identity::Anonymous,
             proof: Proof::None,
-            attributes: Arc::new(Attributes::default()),
+            attributes: Arc::clone(&NO_ATTRIBUTES),
             expires_at: None,
         }
     }
@@ -130,12 +133,19 @@ impl Principal {
 }
 
 /// One line that names the principal: `anonymous`, the SPIFFE ID, or `issuer:subject`.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::Workload(id) => write!(f, "{id}"),
+            Self::User(user) => write!(f, "{}:{}", user.issuer, user.subject),
+        }
+    }
+}
+
+/// As its identity.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.identity {
-            Identity::Anonymous => f.write_str("anonymous"),
-            Identity::Workload(id) => write!(f, "{id}"),
-            Identity::User(user) => write!(f, "{}:{}", user.issuer, user.subject),
-        }
+        self.identity.fmt(f)
     }
 }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_TYPE, LOCATION};
 use portcullis_admission::AdmissionRuntime;
 use portcullis_admission::limit::LimitRef;
-use portcullis_admission::plan::GuardRef;
+use portcullis_admission::plan::{GuardRef, RulePlan};
 use portcullis_admission::policy::AuthorizeRule;
 use portcullis_identity::{IdentityRuntime, Scheme};
 use portcullis_model::{LimitId, Mode, Origin, Problem, Problems};
@@ -73,7 +73,7 @@ pub fn compile(
         routing,
     } = rooms;
     problems.into_result(Snapshot {
-        revision,
+        revision: revision.into(),
         plan,
         listeners,
         identity,
@@ -128,6 +128,10 @@ fn compile_route(plan: &RoutePlan, rooms: &Rooms, problems: &mut Problems) -> Op
         .into_iter()
         .partition(|limit: &LimitRef| limit.limit.needs_principal());
     let authorize = compile_authorize(plan, rooms, problems)?;
+    let asks_policy = plan
+        .authorize
+        .iter()
+        .any(|entry| matches!(entry.rule, RulePlan::Policy(_)));
     let reads_body = authorize.iter().any(AuthorizeRule::reads_body);
     let contract = match &plan.contract {
         None => None,
@@ -145,6 +149,7 @@ fn compile_route(plan: &RoutePlan, rooms: &Rooms, problems: &mut Problems) -> Op
         limits,
         contract,
         authorize,
+        asks_policy,
         reads_body,
         residency,
         action,

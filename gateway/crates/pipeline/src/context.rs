@@ -11,6 +11,7 @@ use crate::boards::Boards;
 use crate::connection::ConnectionFacts;
 use crate::record::DecisionRecord;
 use crate::snapshot::Snapshot;
+use crate::trace::TraceContext;
 
 /// Both clocks, read together by whoever may read a clock.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,8 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     /// True for `explain`: nothing is fetched, nothing is charged for good.
     pub(crate) is_offline: bool,
+    /// Where the request stands in a trace.
+    pub(crate) trace: &'a mut TraceContext,
     /// The record under way.
     pub(crate) record: &'a mut DecisionRecord,
     /// Filled only for `explain`.

@@ -64,6 +64,8 @@ pub struct Exchange {
     connection: Arc<ConnectionFacts>,
     roll: u64,
     begun: Now,
+    /// What the stages go by: read again where time may have passed.
+    now: Now,
     trace: TraceContext,
     progress: Progress,
     attempts: Attempts,
@@ -86,6 +88,7 @@ impl Exchange {
             snapshot,
             connection,
             begun,
+            now: begun,
             trace,
             progress: Progress::Started,
             attempts: Attempts::default(),
@@ -136,15 +139,14 @@ impl Exchange {
             .map_or_else(ConnectionLimits::default, |one| one.limits)
     }
 
-    /// Stages `normalize` to `authorize`.
+    /// Stages `normalize` to `authorize`, by the clock that [`Gateway::begin`] read: a door begins when it has the
+    /// head, and goes on at once.
     ///
     /// # Errors
     /// Returns the rejection to answer with.
     pub async fn admit(&mut self, raw: RawHead<'_>) -> Result<Admission, Rejection> {
         self.record.method = raw.method.clone();
         self.record.protocol = stages::record::protocol(raw.version);
-        self.trace.continue_from(raw.headers);
-        self.record.trace_id.clone_from(&self.trace.trace_id);
         let outcome = stages::admit(&mut self.context(), raw).await;
         self.settle(outcome)
     }
@@ -157,6 +159,7 @@ impl Exchange {
         let Progress::AwaitingBody(checked) = std::mem::replace(&mut self.progress, Progress::Started) else {
             return Err(Rejection::new(Reason::Internal).with_private("no policy waits for a body"));
         };
+        self.now = self.gateway.now();
         let outcome = stages::admit_with_body(&mut self.context(), *checked, body);
         self.settle(outcome)
     }
@@ -235,9 +238,8 @@ impl Exchange {
         if std::mem::replace(&mut self.is_recorded, true) {
             return;
         }
-        let now = self.gateway.now().mono;
-        self.attempts.abandon(now);
-        self.record.attempts = self.attempts.records();
+        let now = self.gateway.mono();
+        self.record.attempts = self.attempts.conclude(now);
         self.record.status = status;
         self.record.bytes_in = bytes_in;
         self.record.bytes_out = bytes_out;
@@ -249,7 +251,7 @@ impl Exchange {
     /// How long the request has been under way.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.gateway.now().mono.saturating_duration_since(self.begun.mono)
+        self.gateway.mono().saturating_duration_since(self.begun.mono)
     }
 
     fn admitted(&self) -> Option<&Admitted> {
@@ -272,8 +274,9 @@ impl Exchange {
             boards: self.gateway.boards(),
             connection: &self.connection,
             roll: self.roll,
-            now: self.gateway.now(),
+            now: self.now,
             is_offline: self.is_offline,
+            trace: &mut self.trace,
             record: &mut self.record,
             steps: self.steps.as_mut(),
         }
@@ -289,9 +292,9 @@ impl Exchange {
                 detail.and_then(|detail| detail.private.clone().or_else(|| detail.public.clone()));
             let origin: Option<Origin> = detail.and_then(|detail| detail.decided_by.clone());
             self.record.decided_by.clone_from(&origin);
-            let text = explain_text(&rejection);
             let stage = rejection.stage();
-            self.context().note_as("refused", stage, origin.as_ref(), || text);
+            self.context()
+                .note_as("refused", stage, origin.as_ref(), || explain_text(&rejection));
         }
         rejection
     }

@@ -16,6 +16,7 @@ pub mod connection;
 mod context;
 pub mod exchange;
 pub mod gateway;
+pub mod inline_text;
 pub mod plan;
 pub mod record;
 pub mod snapshot;

@@ -1,13 +1,22 @@
 //! What happened to one request, as data: access log, metrics and `explain` are views of it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 use portcullis_admission::Observed;
-use portcullis_model::{EndpointId, ListenerId, Origin, Reason, RouteId, Stage};
+use portcullis_model::{EndpointId, Identity, ListenerId, Origin, Reason, RouteId, Stage};
+use smallvec::SmallVec;
 
+use crate::inline_text::InlineText;
 use crate::plan::Class;
+
+/// A request's id: 32 hexadecimal digits of ours, or what a trusted proxy chose.
+pub type RequestId = InlineText<64>;
+
+/// A W3C trace id.
+pub type TraceId = InlineText<32>;
 
 /// One request's journey, told exactly once.
 #[derive(Clone, Debug)]
@@ -15,11 +24,11 @@ pub struct DecisionRecord {
     /// When it began.
     pub time: SystemTime,
     /// Its id; in every answer we give and on the way to the endpoint.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// The W3C trace id, kept or started.
-    pub trace_id: String,
+    pub trace_id: TraceId,
     /// The configuration's revision that decided.
-    pub revision: String,
+    pub revision: Arc<str>,
     /// The listener.
     pub listener: ListenerId,
     /// The peer on the wire.
@@ -33,19 +42,19 @@ pub struct DecisionRecord {
     /// The method.
     pub method: Method,
     /// The canonical host; empty when the request had none.
-    pub host: String,
+    pub host: Arc<str>,
     /// The canonical path, without the query; empty when it had none.
-    pub path: String,
+    pub path: Arc<str>,
     /// The route.
     pub route: Option<RouteId>,
     /// Its class.
     pub class: Option<Class>,
     /// The contract's operation.
-    pub operation: Option<String>,
-    /// `anonymous`, the SPIFFE ID, or `issuer:subject`.
-    pub principal: Option<String>,
+    pub operation: Option<Arc<str>>,
+    /// Who asked; written as `anonymous`, the SPIFFE ID, or `issuer:subject`.
+    pub principal: Option<Identity>,
     /// The principal's tenant.
-    pub tenant: Option<String>,
+    pub tenant: Option<Arc<str>>,
     /// The stage that ended it, when the gateway did.
     pub stage: Option<Stage>,
     /// The reason, when the gateway ended it.
@@ -57,7 +66,7 @@ pub struct DecisionRecord {
     /// Guards in observe mode that would have refused.
     pub observed: Vec<Observed>,
     /// Every attempt in order: where, and how it ended.
-    pub attempts: Vec<AttemptRecord>,
+    pub attempts: SmallVec<[AttemptRecord; 1]>,
     /// The answer's status; `None` when none was sent.
     pub status: Option<StatusCode>,
     /// Request body bytes read.

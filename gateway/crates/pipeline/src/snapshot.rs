@@ -22,7 +22,7 @@ use crate::plan::{ConnectionLimits, GatewayPlan, ListenerRole, RoutePlan};
 /// One compiled configuration.
 pub struct Snapshot {
     /// A short hash of everything that was read.
-    pub revision: String,
+    pub revision: Arc<str>,
     /// What it was compiled from.
     pub plan: Arc<GatewayPlan>,
     /// The doors.
@@ -83,6 +83,8 @@ pub struct RouteBundle {
     pub contract: Option<ContractBundle>,
     /// All must allow.
     pub authorize: Vec<AuthorizeRule>,
+    /// True when a policy is among the rules: the others need no more than the principal.
+    pub asks_policy: bool,
     /// True when a policy of the route reads the body.
     pub reads_body: bool,
     /// Where it may be processed.

@@ -86,7 +86,7 @@ async fn an_unknown_path_is_not_found_and_leaves_one_record() {
     let records = hall.records.0.lock().unwrap();
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].stage, Some(Stage::MatchRoute));
-    assert_eq!(records[0].path, "/other");
+    assert_eq!(&*records[0].path, "/other");
 }
 
 #[tokio::test]

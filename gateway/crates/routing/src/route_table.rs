@@ -38,7 +38,7 @@ struct Route<T> {
 }
 
 /// The parameters of a match: names with their decoded values.
-pub type Params = SmallVec<[(Arc<str>, String); 4]>;
+pub type Params = Vec<(Arc<str>, String)>;
 
 /// The segments of a path.
 type Segments<'p> = SmallVec<[&'p str; 16]>;
@@ -48,11 +48,18 @@ type Segments<'p> = SmallVec<[&'p str; 16]>;
 pub struct RouteMatch<'t, T> {
     /// What stands behind the route.
     pub value: &'t T,
-    /// Its path parameters, decoded, in the order of the path; for a regular expression its named groups.
-    pub params: Params,
     /// How many bytes of the path its leading literal segments matched: what a prefix rewrite replaces. 0 for a
     /// regular expression.
     pub matched_prefix_len: usize,
+    path: &'t PathMatcher,
+}
+
+impl<T> RouteMatch<'_, T> {
+    /// The parameters of the path that was matched, decoded, in its order; for a regular expression its named groups.
+    #[must_use]
+    pub fn params(&self, path: &str) -> Params {
+        self.path.params(path)
+    }
 }
 
 /// No route.
@@ -103,8 +110,8 @@ impl<T> RouteTable<T> {
             if let Some(route) = found.and_then(|index| self.routes.get(index)) {
                 return Ok(RouteMatch {
                     value: &route.value,
-                    params: route.path.params(head.path, &segments),
                     matched_prefix_len: route.path.literal_len(head.path),
+                    path: &route.path,
                 });
             }
         }

@@ -3,11 +3,11 @@
 //! A line has no query (it may carry secrets), no header, no body and no claim. Everything in it that came from the
 //! client goes through JSON's escaping, so that a control byte in a path cannot forge a second line.
 
-use portcullis_model::{Reason, Stage};
-use portcullis_pipeline::record::{AttemptRecord, DecisionRecord, RecordSink};
+use portcullis_pipeline::record::{DecisionRecord, RecordSink};
 use prometheus::{IntCounter, Registry};
-use serde::{Serialize, Serializer};
+use smallvec::SmallVec;
 
+use crate::json_line::JsonLine;
 use crate::line_writer::{LineFault, LineTarget, LineWriter};
 use crate::names;
 use crate::timestamp;
@@ -47,140 +47,62 @@ impl AccessLog {
 impl RecordSink for AccessLog {
     fn record(&self, record: &DecisionRecord) {
         let Some(writer) = &self.writer else { return };
-        writer.write(line(record));
+        writer.write(&line(record));
     }
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    request_id: &'a str,
-    trace_id: &'a str,
-    listener: &'a str,
-    client: std::net::IpAddr,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<std::net::SocketAddr>,
-    protocol: &'a str,
-    tls: Option<&'a str>,
-    method: &'a str,
-    host: &'a str,
-    path: &'a str,
-    route: Option<&'a str>,
-    class: Option<&'a str>,
-    operation: Option<&'a str>,
-    principal: Option<&'a str>,
-    tenant: Option<&'a str>,
-    status: Option<u16>,
-    stage: Option<Stage>,
-    reason: Option<Reason>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decided_by: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    observed: Vec<ObservedLine<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    attempts: Vec<AttemptLine<'a>>,
-    bytes_in: u64,
-    bytes_out: u64,
-    #[serde(serialize_with = "milliseconds")]
-    duration_ms: std::time::Duration,
-    #[serde(serialize_with = "optional_milliseconds")]
-    first_byte_ms: Option<std::time::Duration>,
-    ending: &'a str,
-    revision: &'a str,
-}
-
-#[derive(Serialize)]
-struct ObservedLine<'a> {
-    guard: &'a str,
-    reason: Reason,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct AttemptLine<'a> {
-    pool: &'a str,
-    region: &'a str,
-    address: std::net::SocketAddr,
-    outcome: &'a str,
-}
-
-fn line(record: &DecisionRecord) -> Vec<u8> {
-    let is_proxied = record.peer.ip() != record.client;
-    let line = Line {
-        time: timestamp::rfc3339(record.time),
-        request_id: &record.request_id,
-        trace_id: &record.trace_id,
-        listener: record.listener.as_str(),
-        client: record.client,
-        peer: is_proxied.then_some(record.peer),
-        protocol: record.protocol,
-        tls: record.tls,
-        method: record.method.as_str(),
-        host: &record.host,
-        path: &record.path,
-        route: record.route.as_ref().map(|route| route.as_str()),
-        class: record.class.map(|class| class.as_str()),
-        operation: record.operation.as_deref(),
-        principal: record.principal.as_deref(),
-        tenant: record.tenant.as_deref(),
-        status: record.status.map(|status| status.as_u16()),
-        stage: record.stage,
-        reason: record.reason,
-        detail: record.private.as_deref(),
-        decided_by: record.decided_by.as_ref().map(ToString::to_string),
-        observed: record.observed.iter().map(observed_line).collect(),
-        attempts: record.attempts.iter().map(attempt_line).collect(),
-        bytes_in: record.bytes_in,
-        bytes_out: record.bytes_out,
-        duration_ms: record.duration,
-        first_byte_ms: record.first_byte,
-        ending: record.ending.as_str(),
-        revision: &record.revision,
-    };
-    let mut bytes = Vec::with_capacity(512);
-    // Only a failing writer or a map with odd keys can fail here; there is neither.
-    let _ = serde_json::to_writer(&mut bytes, &line);
-    bytes.push(b'\n');
-    bytes
-}
-
-fn observed_line(observed: &portcullis_admission::Observed) -> ObservedLine<'_> {
-    ObservedLine {
-        guard: &observed.guard,
-        reason: observed.reason,
-        text: observed.text.as_deref(),
+fn line(record: &DecisionRecord) -> SmallVec<[u8; 1024]> {
+    let mut line = JsonLine::new();
+    line.text("time", &timestamp::rfc3339(record.time));
+    line.text("request_id", &record.request_id);
+    line.text("trace_id", &record.trace_id);
+    line.text("listener", record.listener.as_str());
+    line.shown("client", &record.client);
+    if record.peer.ip() != record.client {
+        line.shown("peer", &record.peer);
     }
-}
-
-fn attempt_line(attempt: &AttemptRecord) -> AttemptLine<'_> {
-    AttemptLine {
-        pool: attempt.endpoint.pool.as_str(),
-        region: attempt.endpoint.region.as_str(),
-        address: attempt.endpoint.address,
-        outcome: attempt.outcome,
+    line.text("protocol", record.protocol);
+    line.optional_text("tls", record.tls);
+    line.text("method", record.method.as_str());
+    line.text("host", &record.host);
+    line.text("path", &record.path);
+    line.optional_text("route", record.route.as_ref().map(|route| route.as_str()));
+    line.optional_text("class", record.class.map(|class| class.as_str()));
+    line.optional_text("operation", record.operation.as_deref());
+    match &record.principal {
+        Some(principal) => line.shown("principal", principal),
+        None => line.optional_text("principal", None),
     }
-}
-
-/// Three decimals are microseconds: more is noise that costs bytes.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a duration in microseconds stays far below 2^52"
-)]
-fn milliseconds<S: Serializer>(duration: &std::time::Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(duration.as_micros() as f64 / 1_000.0)
-}
-
-fn optional_milliseconds<S: Serializer>(
-    duration: &Option<std::time::Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match duration {
-        Some(duration) => milliseconds(duration, serializer),
-        None => serializer.serialize_none(),
+    line.optional_text("tenant", record.tenant.as_deref());
+    line.number("status", record.status.map(|status| status.as_u16().into()));
+    line.optional_text("stage", record.stage.map(|stage| stage.as_str()));
+    line.optional_text("reason", record.reason.map(|reason| reason.code()));
+    if let Some(private) = &record.private {
+        line.text("detail", private);
     }
+    if let Some(origin) = &record.decided_by {
+        line.shown("decided_by", origin);
+    }
+    line.objects("observed", &record.observed, |line, observed| {
+        line.text("guard", &observed.guard);
+        line.text("reason", observed.reason.code());
+        if let Some(text) = &observed.text {
+            line.text("text", text);
+        }
+    });
+    line.objects("attempts", &record.attempts, |line, attempt| {
+        line.text("pool", attempt.endpoint.pool.as_str());
+        line.text("region", attempt.endpoint.region.as_str());
+        line.shown("address", &attempt.endpoint.address);
+        line.text("outcome", attempt.outcome);
+    });
+    line.number("bytes_in", Some(record.bytes_in));
+    line.number("bytes_out", Some(record.bytes_out));
+    line.milliseconds("duration_ms", Some(record.duration));
+    line.milliseconds("first_byte_ms", record.first_byte);
+    line.text("ending", record.ending.as_str());
+    line.text("revision", &record.revision);
+    line.finish()
 }
 
 #[cfg(test)]
@@ -212,7 +134,7 @@ mod tests {
     #[test]
     fn control_bytes_cannot_forge_a_second_line() {
         let mut record = record();
-        record.path = "/a\n{\"forged\":true}\u{1b}[31m".to_owned();
+        record.path = "/a\n{\"forged\":true}\u{1b}[31m".into();
 
         let line = line(&record);
 

@@ -3,36 +3,41 @@
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
-use portcullis_model::{EndpointId, Origin, Reason, Stage};
+use portcullis_model::{EndpointId, Identity, Origin, Reason, Stage, Subject};
 use portcullis_pipeline::plan::Class;
-use portcullis_pipeline::record::{AttemptRecord, DecisionRecord, Ending};
+use portcullis_pipeline::record::{AttemptRecord, DecisionRecord, Ending, RequestId, TraceId};
+use smallvec::{SmallVec, smallvec};
 
 /// A request that was served.
 pub(crate) fn record() -> DecisionRecord {
     DecisionRecord {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_006),
-        request_id: "r-1".to_owned(),
-        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
-        revision: "abc123".to_owned(),
+        request_id: RequestId::new("r-1").unwrap(),
+        trace_id: TraceId::new("0af7651916cd43dd8448eb211c80319c").unwrap(),
+        revision: "abc123".into(),
         listener: "public".into(),
         peer: "203.0.113.7:50000".parse().unwrap(),
         client: "203.0.113.7".parse().unwrap(),
         protocol: "HTTP/2",
         tls: Some("TLSv1.3"),
         method: Method::GET,
-        host: "api.example.com".to_owned(),
-        path: "/api/v1/appointments".to_owned(),
+        host: "api.example.com".into(),
+        path: "/api/v1/appointments".into(),
         route: Some("appointments".into()),
         class: Some(Class::Critical),
-        operation: Some("listAppointments".to_owned()),
-        principal: Some("customers:alice".to_owned()),
-        tenant: Some("t1".to_owned()),
+        operation: Some("listAppointments".into()),
+        principal: Some(Identity::User(Subject {
+            issuer: "customers".into(),
+            issuer_url: "https://login.example.com".into(),
+            subject: "alice".into(),
+        })),
+        tenant: Some("t1".into()),
         stage: None,
         reason: None,
         private: None,
         decided_by: None,
         observed: Vec::new(),
-        attempts: vec![AttemptRecord {
+        attempts: smallvec![AttemptRecord {
             endpoint: EndpointId {
                 pool: "appointments".into(),
                 region: "eu-west".into(),
@@ -61,7 +66,7 @@ pub(crate) fn refused() -> DecisionRecord {
             column: 17,
         }),
         status: Some(StatusCode::FORBIDDEN),
-        attempts: Vec::new(),
+        attempts: SmallVec::new(),
         ..record()
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod access_log;
 pub mod export;
+mod json_line;
 pub mod line_writer;
 pub mod log;
 pub mod metrics;

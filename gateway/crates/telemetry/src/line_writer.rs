@@ -1,22 +1,28 @@
-//! A bounded queue of lines before a thread that writes them: a slow disk costs lines, never requests.
-//! The thread reads a clock by itself, to look now and then whether the file was rotated away.
+//! A bounded buffer of lines before a thread that writes them: a slow disk costs lines, never requests.
+//!
+//! A request copies its line into the buffer and goes on; the thread takes the buffer as a whole, so that neither
+//! a wake-up nor an allocation nor a system call falls to a line. It reads a clock by itself, to look now and then
+//! whether the file was rotated away.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
 use thiserror::Error;
 use tracing::{error, info};
 
-/// Lines that may wait: at 400 bytes a line under 4 MiB, and half a second of a busy gateway.
-const QUEUE: usize = 8_192;
+/// Bytes of lines that may wait: half a second of a busy gateway.
+const WAITING: usize = 4 * 1024 * 1024;
 
-/// How long the writer may be behind before what it buffered is flushed.
-const FLUSH_AFTER: Duration = Duration::from_millis(200);
+/// From this much on the writer gathers no longer.
+const BATCH: usize = 64 * 1024;
+
+/// How long the writer gathers lines after the first one of a batch.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// How long a shutdown waits for the writer.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -60,15 +66,53 @@ pub enum LineFault {
 
 /// Hands lines to the writer thread without ever waiting for it.
 pub struct LineWriter {
-    queue: SyncSender<Order>,
+    shared: Arc<Shared>,
     ended: Mutex<Receiver<()>>,
     dropped: IntCounter,
 }
 
-/// What the writer thread is told.
-enum Order {
-    Line(Vec<u8>),
-    Close,
+/// What requests and the writer thread share.
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// Told when there is something to write, a whole batch of it, or the end.
+    news: Condvar,
+}
+
+/// Lines that wait.
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    is_closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for lines, gathers a few more, and takes them all in exchange for an empty buffer; true when there will
+    /// be no more. Gives up waiting when it is time to look at the file.
+    fn take(&self, lines: &mut Vec<u8>) -> bool {
+        let is_idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_closed;
+        let is_little = |waiting: &mut Waiting| waiting.lines.len() < BATCH && !waiting.is_closed;
+        let waiting = self.lock();
+        let (waiting, silence) = self
+            .news
+            .wait_timeout_while(waiting, REOPEN_CHECK, is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = if silence.timed_out() {
+            waiting
+        } else {
+            let gathered = self.news.wait_timeout_while(waiting, GATHER, is_little);
+            gathered.unwrap_or_else(PoisonError::into_inner).0
+        };
+        lines.clear();
+        // A burst's room is given back.
+        lines.shrink_to(2 * BATCH);
+        std::mem::swap(&mut waiting.lines, lines);
+        waiting.is_closed
+    }
 }
 
 impl LineWriter {
@@ -88,45 +132,53 @@ impl LineWriter {
     }
 
     fn over(sink: Sink, dropped: IntCounter) -> Result<Self, LineFault> {
-        let (queue, orders) = sync_channel(QUEUE);
+        let shared = Arc::new(Shared::default());
         let (end, ended) = sync_channel(1);
-        let lost = dropped.clone();
+        let (source, lost) = (Arc::clone(&shared), dropped.clone());
         std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || {
-                write_lines(&orders, sink, &lost);
+                write_lines(&source, sink, &lost);
                 // Nobody may be waiting for it.
                 let _ = end.try_send(());
             })
             .map_err(LineFault::Thread)?;
         Ok(Self {
-            queue,
+            shared,
             ended: Mutex::new(ended),
             dropped,
         })
     }
 
-    /// Queues a line, which must end with a line feed; a full queue drops and counts it.
-    pub fn write(&self, line: Vec<u8>) {
-        if self.queue.try_send(Order::Line(line)).is_err() {
+    /// Takes a line, which must end with a line feed; what finds the buffer full is dropped and counted.
+    pub fn write(&self, line: &[u8]) {
+        let mut waiting = self.shared.lock();
+        let before = waiting.lines.len();
+        let after = before + line.len();
+        if waiting.is_closed || after > WAITING {
+            drop(waiting);
             self.dropped.inc();
+            return;
+        }
+        waiting.lines.extend_from_slice(line);
+        drop(waiting);
+        let is_batch = before < BATCH && after >= BATCH;
+        if before == 0 || is_batch {
+            self.shared.news.notify_one();
         }
     }
 
-    /// Writes what is queued and ends the thread; called at shutdown, which a writer that is stuck holds up for
+    /// Writes what waits and ends the thread; called at shutdown, which a writer that is stuck holds up for
     /// two seconds at most.
     pub fn close(&self) {
-        let deadline = Instant::now() + CLOSE_WITHIN;
-        loop {
-            match self.queue.try_send(Order::Close) {
-                Err(TrySendError::Full(_)) if Instant::now() < deadline => std::thread::yield_now(),
-                Ok(()) | Err(TrySendError::Full(_)) => break,
-                Err(TrySendError::Disconnected(_)) => return,
-            }
+        let was_closed = std::mem::replace(&mut self.shared.lock().is_closed, true);
+        if was_closed {
+            return;
         }
+        self.shared.news.notify_one();
         if let Ok(ended) = self.ended.lock() {
             // What a stuck writer still holds is lost with the process.
-            let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            let _ = ended.recv_timeout(CLOSE_WITHIN);
         }
     }
 }
@@ -139,7 +191,7 @@ impl Drop for LineWriter {
 
 enum Sink {
     Stream(Box<dyn Write + Send>),
-    File { path: PathBuf, writer: BufWriter<File> },
+    File { path: PathBuf, file: File },
 }
 
 impl Sink {
@@ -150,7 +202,7 @@ impl Sink {
         })?;
         Ok(Self::File {
             path: path.to_owned(),
-            writer: BufWriter::new(file),
+            file,
         })
     }
 
@@ -162,30 +214,38 @@ impl Sink {
         }
     }
 
-    fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stream(stream) => stream.write_all(line),
-            Self::File { writer, .. } => writer.write_all(line),
+    /// Writes lines; on a fault, gives it with the bytes that are not written.
+    fn write<'l>(&mut self, mut lines: &'l [u8]) -> Result<(), (io::Error, &'l [u8])> {
+        while !lines.is_empty() {
+            let written = match self {
+                Self::Stream(stream) => stream.write(lines),
+                Self::File { file, .. } => file.write(lines),
+            };
+            match written {
+                Ok(0) => return Err((io::ErrorKind::WriteZero.into(), lines)),
+                Ok(count) => lines = lines.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err((error, lines)),
+            }
         }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stream(stream) => stream.flush(),
-            Self::File { writer, .. } => writer.flush(),
+            Self::File { .. } => Ok(()),
         }
     }
 
     /// Opens the file again when its name no longer leads to what is open.
     fn follow_rotation(&mut self) -> io::Result<()> {
-        let Self::File { path, writer } = self else {
+        let Self::File { path, file } = self else {
             return Ok(());
         };
-        if is_same_file(path, writer.get_ref()) {
-            return Ok(());
+        if !is_same_file(path, file) {
+            *file = append(path)?;
         }
-        writer.flush()?;
-        *writer = BufWriter::new(append(path)?);
         Ok(())
     }
 }
@@ -208,40 +268,27 @@ fn is_same_file(path: &Path, _open: &File) -> bool {
     path.exists()
 }
 
-fn write_lines(orders: &Receiver<Order>, mut sink: Sink, lost: &IntCounter) {
+fn write_lines(shared: &Shared, mut sink: Sink, lost: &IntCounter) {
     let mut checked = Instant::now();
-    let mut is_open = true;
     let mut state = WriteState::default();
-    while is_open {
-        let mut next = match orders.recv_timeout(FLUSH_AFTER) {
-            Ok(order) => Some(order),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
+    let mut lines = Vec::new();
+    let mut is_last = false;
+    while !is_last {
+        is_last = shared.take(&mut lines);
         if checked.elapsed() >= REOPEN_CHECK {
             checked = Instant::now();
-            // A failure here shows again as a failing write, where the line is counted.
+            // A failure here shows again as a failing write, where the lines are counted.
             let _ = sink.follow_rotation();
         }
         let mut fault = None;
-        let mut has_lines = false;
-        while let Some(order) = next {
-            match order {
-                Order::Line(line) => {
-                    has_lines = true;
-                    if let Err(error) = sink.write(&line) {
-                        lost.inc();
-                        fault = Some(error);
-                    }
-                }
-                Order::Close => is_open = false,
-            }
-            next = orders.try_recv().ok();
+        if let Err((error, unwritten)) = sink.write(&lines) {
+            lost.inc_by(unwritten.iter().filter(|byte| **byte == b'\n').count() as u64);
+            fault = Some(error);
         }
         if let Err(error) = sink.flush() {
             fault.get_or_insert(error);
         }
-        match (state.follow(fault.is_some(), has_lines), fault) {
+        match (state.follow(fault.is_some(), !lines.is_empty()), fault) {
             (Some(News::Fails), Some(error)) => {
                 error!(log = sink.name(), %error, "cannot write the log, lines are dropped and counted");
             }
@@ -298,7 +345,7 @@ mod tests {
             .unwrap();
 
         for number in 0..1_000 {
-            writer.write(format!("{number}\n").into_bytes());
+            writer.write(format!("{number}\n").as_bytes());
         }
         writer.close();
 
@@ -321,13 +368,42 @@ mod tests {
         let (release, held) = sync_channel(0);
         let dropped = counter();
         let writer = LineWriter::over(Sink::Stream(Box::new(Stuck(held))), dropped.clone()).unwrap();
+        let line = [b"x".repeat(1_023), b"\n".to_vec()].concat();
 
-        for _ in 0..QUEUE + 100 {
-            writer.write(b"line\n".to_vec());
+        // What waits, what the writer holds, and more than both.
+        for _ in 0..2 * WAITING / line.len() + 100 {
+            writer.write(&line);
         }
 
-        assert!(dropped.get() >= 99, "{}", dropped.get());
+        assert!(dropped.get() >= 100, "{}", dropped.get());
         drop(release);
+    }
+
+    #[test]
+    fn what_a_broken_disk_did_not_take_is_counted_line_by_line() {
+        struct Full(usize);
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let taken = bytes.len().min(self.0);
+                self.0 -= taken;
+                if taken == 0 {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                Ok(taken)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let dropped = counter();
+        let writer = LineWriter::over(Sink::Stream(Box::new(Full(7))), dropped.clone()).unwrap();
+
+        for _ in 0..5 {
+            writer.write(b"line\n");
+        }
+        writer.close();
+
+        assert_eq!(dropped.get(), 4, "the second line is there in part only");
     }
 
     #[test]
@@ -362,7 +438,7 @@ mod tests {
 
         writer.close();
         writer.close();
-        writer.write(b"late\n".to_vec());
+        writer.write(b"late\n");
 
         assert_eq!(dropped.get(), 1);
     }

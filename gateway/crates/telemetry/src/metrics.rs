@@ -180,8 +180,8 @@ mod tests {
     fn request_text_never_becomes_a_label() {
         let mut odd = record();
         odd.route = None;
-        odd.host = "made-up.example".to_owned();
-        odd.path = "/made-up".to_owned();
+        odd.host = "made-up.example".into();
+        odd.path = "/made-up".into();
 
         assert!(!exported(&[odd]).contains("made-up"));
     }

@@ -1,25 +1,60 @@
 //! Instants of the wall clock as RFC 3339 in UTC with milliseconds.
 
+use std::fmt;
+use std::ops::Deref;
 use std::time::{Duration, SystemTime};
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// `2026-01-02T03:04:05.006Z`; a time before 1970 is written as 1970.
 #[must_use]
-pub fn rfc3339(time: SystemTime) -> String {
+pub fn rfc3339(time: SystemTime) -> Rfc3339 {
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
     let seconds = since.as_secs();
     let (year, month, day) = civil(seconds / SECONDS_PER_DAY);
     let of_day = seconds % SECONDS_PER_DAY;
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        of_day / 3_600,
-        of_day / 60 % 60,
-        of_day % 60,
-        since.subsec_millis()
-    )
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    for (at, number) in [
+        (0..4, year),
+        (5..7, month),
+        (8..10, day),
+        (11..13, of_day / 3_600),
+        (14..16, of_day / 60 % 60),
+        (17..19, of_day % 60),
+        (20..23, since.subsec_millis().into()),
+    ] {
+        write_digits(text.get_mut(at).unwrap_or_default(), number);
+    }
+    Rfc3339(text)
+}
+
+/// An instant as text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rfc3339([u8; 24]);
+
+impl Deref for Rfc3339 {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // Only digits were written.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+/// Writes the low digits of a number.
+fn write_digits(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }
 
 /// Year, month and day of a day since 1970, in the proleptic Gregorian calendar: years are counted from March, so
@@ -46,7 +81,7 @@ mod tests {
     use super::*;
 
     fn at(seconds: u64) -> String {
-        rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+        rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl SampleApi {
     fn put(&self, kind: &'static str, id: &str, content: Value) -> Value {
         let item = json!({
             "id": id,
-            "created_at": rfc3339(SystemTime::now()),
+            "created_at": rfc3339(SystemTime::now()).to_string(),
             "region": self.region,
             "content": content,
         });

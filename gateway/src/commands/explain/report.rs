@@ -181,11 +181,11 @@ impl Explanation {
                 asked.url.authority,
                 asked.url.target
             ),
-            revision: record.revision.clone(),
+            revision: record.revision.to_string(),
             region: exchange.snapshot().routing.local().to_string(),
             listener: record.listener.to_string(),
             route: record.route.as_ref().map(ToString::to_string),
-            principal: record.principal.clone(),
+            principal: record.principal.as_ref().map(ToString::to_string),
             steps: Vec::new(),
             verdict: "served",
             refusal: None,

@@ -213,7 +213,7 @@ impl<'d> Compiler<'d> {
             }
         };
         Some(Operation {
-            id,
+            id: id.into(),
             parameters: parameters?,
             body: body?,
         })

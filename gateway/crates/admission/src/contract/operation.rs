@@ -15,7 +15,7 @@ use super::violation::{MAX_VIOLATIONS, Pointer, violation};
 /// One operation of a contract.
 #[derive(Debug)]
 pub struct Operation {
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Option<BodyRule>,
 }
@@ -68,6 +68,12 @@ impl Operation {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_id(&self) -> Arc<str> {
+        Arc::clone(&self.id)
     }
 
     /// Judges the head. `has_body` says whether the message has a body, as its framing declares.

@@ -15,13 +15,13 @@ impl Exchange {
     /// # Errors
     /// Returns the rejection when no allowed endpoint can serve.
     pub fn select_endpoint(&mut self) -> Result<Target, Rejection> {
-        let now = self.gateway.now();
+        self.now.mono = self.gateway.mono();
         let outcome = match &mut self.progress {
             Progress::Admitted(admitted) => {
                 admitted.restart_body();
                 let draw = stages::select_endpoint::Draw {
                     roll: self.roll,
-                    now: now.mono,
+                    now: self.now.mono,
                     assume_healthy: self.is_offline,
                 };
                 stages::select_endpoint::select_endpoint(admitted, &mut self.attempts, draw)
@@ -32,9 +32,8 @@ impl Exchange {
         };
         match outcome {
             Ok(target) => {
-                let text = target.describe();
-                let origin = target.origin.clone();
-                self.context().note(Stage::SelectEndpoint, Some(&origin), || text);
+                self.context()
+                    .note(Stage::SelectEndpoint, Some(&target.origin), || target.describe());
                 Ok(target)
             }
             Err(rejection) => Err(self.refuse(rejection)),
@@ -51,8 +50,7 @@ impl Exchange {
             admitted,
             target,
             self.connection.peer.ip(),
-            &self.record.request_id,
-            &self.trace,
+            (&self.record.request_id, &self.trace),
         )
     }
 
@@ -61,7 +59,7 @@ impl Exchange {
     /// # Errors
     /// Returns the rejection to answer with when there is no further attempt.
     pub fn attempt_failed(&mut self, failure: &Failure, is_replayable: bool) -> Result<(), Rejection> {
-        let now = self.gateway.now().mono;
+        let now = self.gateway.mono();
         let Progress::Admitted(admitted) = &self.progress else {
             return Err(self.refuse(Rejection::new(Reason::Internal)));
         };
@@ -72,7 +70,6 @@ impl Exchange {
             is_replayable,
             now,
         );
-        self.record.attempts = self.attempts.records();
         outcome.map_err(|reason| self.refuse(Rejection::new(reason)))
     }
 
@@ -83,7 +80,7 @@ impl Exchange {
         headers: &mut HeaderMap,
         is_replayable: bool,
     ) -> Observation {
-        let now = self.gateway.now().mono;
+        let now = self.gateway.mono();
         let Progress::Admitted(admitted) = &self.progress else {
             return Observation::Pass;
         };
@@ -94,7 +91,6 @@ impl Exchange {
             is_replayable,
             now,
         );
-        self.record.attempts = self.attempts.records();
         if again {
             return Observation::Again;
         }
@@ -105,8 +101,7 @@ impl Exchange {
 
     /// The endpoint's answer broke off after its head: evidence, and no further attempt.
     pub fn answer_broke(&mut self) {
-        let now = self.gateway.now().mono;
+        let now = self.gateway.mono();
         self.attempts.broke(now);
-        self.record.attempts = self.attempts.records();
     }
 }

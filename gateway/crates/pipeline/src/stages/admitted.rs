@@ -13,7 +13,7 @@ use crate::snapshot::RouteBundle;
 /// A request that every guard let pass. Only `stages` can make one, after `authorize`; selecting an
 /// endpoint needs one, so "forgot to authorize" cannot be written.
 pub struct Admitted {
-    pub(crate) canonical: Canonical,
+    pub(crate) canonical: Box<Canonical>,
     pub(crate) route: Arc<RouteBundle>,
     pub(crate) prefix_len: usize,
     pub(crate) principal: Principal,
@@ -56,7 +56,7 @@ impl Admitted {
 
     /// The canonical request.
     #[must_use]
-    pub const fn canonical(&self) -> &Canonical {
+    pub fn canonical(&self) -> &Canonical {
         &self.canonical
     }
 }

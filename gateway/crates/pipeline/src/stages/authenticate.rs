@@ -2,7 +2,7 @@
 
 use portcullis_admission::limit::{self, Charge, LimitFacts, RateLimitFields};
 use portcullis_identity::Credentials;
-use portcullis_model::{Principal, Reason, Rejection, Stage};
+use portcullis_model::{Identity, Principal, Reason, Rejection, Stage};
 
 use super::match_route::Routed;
 use crate::context::Context;
@@ -21,11 +21,10 @@ pub(crate) async fn authenticate(
 ) -> Result<Authenticated, Rejection> {
     let early_fields = charge_early(context, &routed)?;
     let Some(authenticator) = &routed.route.authenticator else {
-        let origin = routed.route.plan.origin.clone();
-        context.note(Stage::Authenticate, Some(&origin), || {
+        context.note(Stage::Authenticate, Some(&routed.route.plan.origin), || {
             "a public route: anonymous".to_owned()
         });
-        context.record.principal = Some("anonymous".to_owned());
+        context.record.principal = Some(Identity::Anonymous);
         return Ok(Authenticated {
             routed,
             principal: Principal::anonymous(),
@@ -43,8 +42,8 @@ pub(crate) async fn authenticate(
     };
     let found = found.map_err(|rejection| decided_by_the_route(rejection, &routed))?;
     let principal = found.principal;
-    context.record.principal = Some(principal.to_string());
-    context.record.tenant = principal.attributes.tenant.as_deref().map(str::to_owned);
+    context.record.principal = Some(principal.identity.clone());
+    context.record.tenant = principal.attributes.tenant.clone();
     context.note(Stage::Authenticate, Some(&found.by), || {
         format!(
             "{} \"{principal}\" by {}",

@@ -58,7 +58,11 @@ fn ask(
         fingerprint: &peer.fingerprint,
         not_after: peer.not_after,
     });
-    let residency = jurisdictions(snapshot, allowed);
+    let residency = if routed.route.asks_policy {
+        jurisdictions(snapshot, allowed)
+    } else {
+        Vec::new()
+    };
     let input = PolicyInput {
         request_id: &context.record.request_id,
         head: routed.canonical.head(),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use portcullis_model::{Reason, Rejection, Stage};
-use portcullis_routing::route_table::NoRoute;
+use portcullis_routing::route_table::{NoRoute, Params};
 
 use super::cors;
 use super::normalize::Canonical;
@@ -18,9 +18,10 @@ use crate::snapshot::RouteBundle;
 
 /// A request and its route.
 pub(crate) struct Routed {
-    pub(crate) canonical: Canonical,
+    pub(crate) canonical: Box<Canonical>,
     pub(crate) route: Arc<RouteBundle>,
-    pub(crate) params: Vec<(Arc<str>, String)>,
+    /// Filled where a policy is asked.
+    pub(crate) params: Params,
     pub(crate) prefix_len: usize,
 }
 
@@ -65,7 +66,12 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
     };
     let route = Arc::clone(found.value);
     let prefix_len = found.matched_prefix_len;
-    let params = found.params.into_iter().collect();
+    // Only a policy reads them.
+    let params = if route.asks_policy {
+        found.params(&canonical.path)
+    } else {
+        Params::new()
+    };
     note_route(context, &route);
     if canonical.wants_other_upgrade || (canonical.wants_websocket && !route.plan.websocket) {
         return Err(Rejection::new(Reason::UpgradeNotAllowed).decided_by(&route.plan.origin));

@@ -1,7 +1,8 @@
 //! `observe`: an endpoint's response head, made ours.
 
-use http::header::{ORIGIN, SERVER};
+use http::header::ORIGIN;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use super::cors;
 use super::normalize::{Canonical, strip_hop_by_hop};
@@ -9,16 +10,21 @@ use crate::answer::REQUEST_ID;
 use crate::snapshot::RouteBundle;
 use crate::stages::admitted::Admitted;
 
-/// Fields of an endpoint that only the gateway may say.
-const OURS: [&str; 3] = ["ratelimit", "ratelimit-policy", "x-request-id"];
+/// Fields of an endpoint that only the gateway may say, and its name, which is nobody's business.
+fn is_ours(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "ratelimit" | "ratelimit-policy" | "server" | "x-request-id"
+    )
+}
 
 /// Rewrites the fields of a forwarded answer.
 pub(crate) fn observe(admitted: &Admitted, request_id: &str, headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    for name in OURS {
+    let ours: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| is_ours(name)).cloned().collect();
+    for name in ours {
         headers.remove(name);
     }
-    headers.remove(SERVER);
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, id);
     }

@@ -1,17 +1,25 @@
 //! `prepare_upstream`: the head that leaves is built from parsed parts, never copied from the wire.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::ops::Range;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, EXPECT, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_model::{Proof, Reason, Rejection};
 
+use super::normalize::Canonical;
 use super::observe::set_fields;
 use super::select_endpoint::Target;
 use crate::answer::REQUEST_ID;
 use crate::plan::HostRewrite;
 use crate::stages::admitted::Admitted;
-use crate::trace::{TRACEPARENT, TraceContext};
+use crate::trace::{TRACEPARENT, TRACESTATE, TraceContext};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// A request head, ready for either protocol.
 #[derive(Clone, Debug)]
@@ -30,50 +38,39 @@ pub struct UpstreamHead {
     pub is_websocket: bool,
 }
 
+/// Fields that the gateway adds to a request, at most: room for them is made at once.
+const OURS: usize = 8;
+
 /// Builds the outgoing head.
 pub(crate) fn prepare_upstream(
     admitted: &Admitted,
     target: &Target,
     peer: IpAddr,
-    request_id: &str,
-    trace: &TraceContext,
+    (request_id, trace): (&str, &TraceContext),
 ) -> Result<UpstreamHead, Rejection> {
-    let canonical = &admitted.canonical;
-    let mut headers = canonical.headers.clone();
+    let canonical = &*admitted.canonical;
+    let fields = &admitted.route.plan.request_fields;
+    let mut headers = HeaderMap::with_capacity(canonical.headers.len() + OURS + fields.set.len());
     // The proof was ours to check; an endpoint that could replay it would be a second identity provider.
-    if admitted.principal.proof == Proof::Jwt {
-        headers.remove(AUTHORIZATION);
+    let is_proof = |name: &HeaderName| admitted.principal.proof == Proof::Jwt && *name == AUTHORIZATION;
+    let is_orphan = |name: &HeaderName| !trace.is_continued && *name == TRACESTATE;
+    for (name, value) in &canonical.headers {
+        if *name != EXPECT && !is_proof(name) && !is_orphan(name) {
+            headers.append(name.clone(), value.clone());
+        }
     }
-    headers.remove(EXPECT);
     if canonical.accepts_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    let peer = peer.to_canonical();
-    let chain = match &canonical.forwarded_for {
-        Some(chain) => format!("{chain}, {peer}"),
-        None => peer.to_string(),
-    };
-    insert(&mut headers, HeaderName::from_static("x-forwarded-for"), &chain)?;
-    insert(
-        &mut headers,
-        HeaderName::from_static("x-forwarded-proto"),
-        canonical.scheme.as_str(),
-    )?;
-    insert(
-        &mut headers,
-        HeaderName::from_static("x-forwarded-host"),
-        &canonical.host,
-    )?;
-    insert(&mut headers, REQUEST_ID, request_id)?;
-    insert(
-        &mut headers,
-        HeaderName::from_static(TRACEPARENT),
-        &trace.traceparent(),
-    )?;
-    if !trace.is_continued {
-        headers.remove("tracestate");
-    }
-    let fields = &admitted.route.plan.request_fields;
+    let ours = Ours::write(canonical, peer.to_canonical(), request_id, trace)?;
+    headers.insert(X_FORWARDED_FOR, ours.chain);
+    headers.insert(
+        X_FORWARDED_PROTO,
+        HeaderValue::from_static(canonical.scheme.as_str()),
+    );
+    headers.insert(X_FORWARDED_HOST, ours.host.clone());
+    headers.insert(REQUEST_ID, ours.request_id);
+    headers.insert(TRACEPARENT, ours.trace);
     for name in &fields.remove {
         headers.remove(name);
     }
@@ -82,55 +79,93 @@ pub(crate) fn prepare_upstream(
     Ok(UpstreamHead {
         method: canonical.method.clone(),
         path_and_query: path_and_query(admitted),
-        authority: authority(admitted, target)?,
+        authority: match &admitted.route.plan.rewrite.host {
+            HostRewrite::Name(value) => value.clone(),
+            HostRewrite::Keep => ours.host,
+            HostRewrite::Pool => pool_authority(target)?,
+        },
         is_tls: target.tls.is_some(),
         headers,
         is_websocket: canonical.wants_websocket,
     })
 }
 
+/// The values that are new with every request: parts of one buffer, so that they cost one allocation together.
+struct Ours {
+    chain: HeaderValue,
+    host: HeaderValue,
+    request_id: HeaderValue,
+    trace: HeaderValue,
+}
+
+impl Ours {
+    fn write(
+        canonical: &Canonical,
+        peer: IpAddr,
+        request_id: &str,
+        trace: &TraceContext,
+    ) -> Result<Self, Rejection> {
+        // An address takes at most 39 bytes as text.
+        let known = canonical.forwarded_for.as_deref().unwrap_or_default();
+        let size = known.len() + 48 + canonical.host.len() + request_id.len() + 64;
+        let mut text = String::with_capacity(size);
+        if !known.is_empty() {
+            text.push_str(known);
+            text.push_str(", ");
+        }
+        // Writing to a string does not fail.
+        let _ = write!(text, "{peer}");
+        let chain = text.len();
+        text.push_str(&canonical.host);
+        let host = text.len();
+        text.push_str(request_id);
+        let id = text.len();
+        text.push_str(trace.traceparent());
+        let end = text.len();
+        let buffer = Bytes::from(text);
+        let part = |range: Range<usize>| {
+            HeaderValue::from_maybe_shared(buffer.slice(range))
+                .map_err(|_| Rejection::new(Reason::Internal).with_private("a field of ours is malformed"))
+        };
+        Ok(Self {
+            chain: part(0..chain)?,
+            host: part(chain..host)?,
+            request_id: part(host..id)?,
+            trace: part(id..end)?,
+        })
+    }
+}
+
+/// The target that leaves: the canonical path, its prefix rewritten where the route says so, and the query.
 fn path_and_query(admitted: &Admitted) -> String {
-    let canonical = &admitted.canonical;
-    let mut text = match &admitted.route.plan.rewrite.prefix {
-        None => canonical.path.clone(),
+    let canonical = &*admitted.canonical;
+    let path = &*canonical.path;
+    let (prefix, rest) = match &admitted.route.plan.rewrite.prefix {
+        None => ("", path),
         Some(prefix) => {
-            let rest = canonical.path.get(admitted.prefix_len..).unwrap_or_default();
-            let joined = format!(
-                "{}/{}",
-                prefix.trim_end_matches('/'),
-                rest.trim_start_matches('/')
-            );
-            if rest.is_empty() && joined.len() > 1 {
-                joined.trim_end_matches('/').to_owned()
-            } else {
-                joined
+            let rest = path.get(admitted.prefix_len..).unwrap_or_default();
+            match prefix.trim_end_matches('/') {
+                // What begins with two slashes is read as an authority by some (CVE-2026-26205).
+                "" => ("/", rest.trim_start_matches('/')),
+                prefix => (prefix, rest),
             }
         }
     };
-    if text.is_empty() {
-        text.push('/');
-    }
-    if !canonical.query.text.is_empty() {
+    let query = &canonical.query.text;
+    let mut text = String::with_capacity(prefix.len() + rest.len() + query.len() + 2);
+    text.push_str(prefix);
+    text.push_str(rest);
+    if !query.is_empty() {
         text.push('?');
-        text.push_str(&canonical.query.text);
+        text.push_str(query);
     }
     text
 }
 
-fn authority(admitted: &Admitted, target: &Target) -> Result<HeaderValue, Rejection> {
-    let text = match &admitted.route.plan.rewrite.host {
-        HostRewrite::Name(value) => return Ok(value.clone()),
-        HostRewrite::Keep => admitted.canonical.host.clone(),
-        HostRewrite::Pool => match &target.dns {
-            Some(name) => format!("{name}:{}", target.endpoint.address.port()),
-            None => target.endpoint.address.to_string(),
-        },
+fn pool_authority(target: &Target) -> Result<HeaderValue, Rejection> {
+    let text = match &target.dns {
+        Some(name) => format!("{name}:{}", target.endpoint.address.port()),
+        None => target.endpoint.address.to_string(),
     };
-    HeaderValue::from_str(&text).map_err(|_| Rejection::new(Reason::HostInvalid))
-}
-
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Rejection> {
-    let value = HeaderValue::from_str(value).map_err(|_| Rejection::new(Reason::Internal))?;
-    headers.insert(name, value);
-    Ok(())
+    HeaderValue::try_from(text).map_err(|_| Rejection::new(Reason::HostInvalid))
 }

@@ -1,12 +1,15 @@
 //! `record`: a record begins empty with the exchange and is written exactly once, whatever happened.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Version};
+use smallvec::SmallVec;
 
 use crate::connection::ConnectionFacts;
 use crate::context::Now;
-use crate::record::{DecisionRecord, Ending};
+use crate::inline_text::InlineText;
+use crate::record::{DecisionRecord, Ending, TraceId};
 use crate::snapshot::Snapshot;
 use crate::trace::TraceContext;
 
@@ -19,17 +22,17 @@ pub(crate) fn blank(
 ) -> DecisionRecord {
     DecisionRecord {
         time: begun.wall,
-        request_id: trace.trace_id.clone(),
-        trace_id: trace.trace_id.clone(),
-        revision: snapshot.revision.clone(),
+        request_id: InlineText::new(trace.trace_id()).unwrap_or_default(),
+        trace_id: trace_id(trace),
+        revision: Arc::clone(&snapshot.revision),
         listener: connection.listener.clone(),
         peer: connection.peer,
         client: connection.peer.ip(),
         protocol: "",
         tls: connection.tls.as_ref().map(|tls| tls.version),
         method: Method::GET,
-        host: String::new(),
-        path: String::new(),
+        host: Arc::default(),
+        path: Arc::default(),
         route: None,
         class: None,
         operation: None,
@@ -40,7 +43,7 @@ pub(crate) fn blank(
         private: None,
         decided_by: None,
         observed: Vec::new(),
-        attempts: Vec::new(),
+        attempts: SmallVec::new(),
         status: None,
         bytes_in: 0,
         bytes_out: 0,
@@ -48,6 +51,11 @@ pub(crate) fn blank(
         first_byte: None,
         ending: Ending::Complete,
     }
+}
+
+/// The id of a trace, for the record.
+pub(crate) fn trace_id(trace: &TraceContext) -> TraceId {
+    InlineText::new(trace.trace_id()).unwrap_or_default()
 }
 
 /// The protocol's name in records.

@@ -9,6 +9,7 @@ use portcullis_routing::attempt::{
     Attempt, AttemptRequest, Failure, Next, Outcome, Reach, TransportKind, next_attempt,
 };
 use portcullis_routing::pool::{Permit, Pool, Selection};
+use smallvec::SmallVec;
 
 use crate::record::AttemptRecord;
 use crate::snapshot::Action;
@@ -20,8 +21,8 @@ pub(crate) struct Attempts {
     tried: Vec<Attempt>,
     reach: Reach,
     current: Option<Current>,
-    /// How the last attempt ended, when it was not a failure.
-    answered: Option<(EndpointId, &'static str)>,
+    /// The last attempt, when its answer broke off.
+    broken: Option<(EndpointId, &'static str)>,
 }
 
 /// The attempt under way.
@@ -29,7 +30,8 @@ struct Current {
     endpoint: EndpointId,
     /// A place in flight; given back when the attempt or the request ends.
     permit: Permit,
-    is_answered: bool,
+    /// What the response head showed, once there is one.
+    answered: Option<&'static str>,
 }
 
 impl Attempts {
@@ -49,7 +51,7 @@ impl Attempts {
         self.current = Some(Current {
             endpoint,
             permit,
-            is_answered: false,
+            answered: None,
         });
     }
 
@@ -92,18 +94,16 @@ impl Attempts {
             return false;
         }
         let failure = Failure::of_answer(status, headers);
-        current.is_answered = true;
-        let endpoint = current.endpoint.clone();
         current.permit.record(failure.outcome, now);
-        self.answered = Some((endpoint.clone(), failure.outcome.as_str()));
+        current.answered = Some(failure.outcome.as_str());
         if failure.outcome == Outcome::Ok {
             return false;
         }
+        let endpoint = current.endpoint.clone();
         match self.next(admitted, boards, endpoint, &failure, (is_replayable, now)) {
             Next::Again(reach) => {
                 self.reach = reach;
                 self.current = None;
-                self.answered = None;
                 true
             }
             Next::PassOn | Next::GiveUp(_) => {
@@ -120,31 +120,27 @@ impl Attempts {
         };
         let outcome = Outcome::Transport(TransportKind::Reset);
         current.permit.record(outcome, now);
-        self.answered = Some((current.endpoint, outcome.as_str()));
+        self.broken = Some((current.endpoint, outcome.as_str()));
     }
 
-    /// The request is over; an attempt that never ended is no evidence.
-    pub(crate) fn abandon(&mut self, now: Instant) {
-        let Some(mut current) = self.current.take() else {
-            return;
-        };
-        if !current.is_answered {
-            current.permit.record(Outcome::Abandoned, now);
-            self.answered = Some((current.endpoint, Outcome::Abandoned.as_str()));
-        }
-    }
-
-    /// All attempts for the record.
-    pub(crate) fn records(&self) -> Vec<AttemptRecord> {
-        let failed = self.tried.iter().map(|attempt| AttemptRecord {
-            endpoint: attempt.endpoint.clone(),
-            outcome: attempt.failure.outcome.as_str(),
+    /// The request is over: every attempt, for the record. One that never ended is no evidence.
+    pub(crate) fn conclude(&mut self, now: Instant) -> SmallVec<[AttemptRecord; 1]> {
+        let last = self.current.take().map(|mut current| {
+            let outcome = current.answered.unwrap_or_else(|| {
+                current.permit.record(Outcome::Abandoned, now);
+                Outcome::Abandoned.as_str()
+            });
+            (current.endpoint, outcome)
         });
-        let answered = self.answered.iter().map(|(endpoint, outcome)| AttemptRecord {
-            endpoint: endpoint.clone(),
-            outcome,
-        });
-        failed.chain(answered).collect()
+        let failed = self
+            .tried
+            .drain(..)
+            .map(|attempt| (attempt.endpoint, attempt.failure.outcome.as_str()));
+        failed
+            .chain(self.broken.take())
+            .chain(last)
+            .map(|(endpoint, outcome)| AttemptRecord { endpoint, outcome })
+            .collect()
     }
 
     fn next(

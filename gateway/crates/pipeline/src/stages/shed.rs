@@ -8,11 +8,11 @@ use crate::context::Context;
 
 /// A canonical request that its listener lets in.
 pub(crate) struct Unshed {
-    pub(crate) canonical: Canonical,
+    pub(crate) canonical: Box<Canonical>,
 }
 
 /// Charges the listener's limits, all or none.
-pub(crate) fn shed(context: &mut Context<'_>, canonical: Canonical) -> Result<Unshed, Rejection> {
+pub(crate) fn shed(context: &mut Context<'_>, canonical: Box<Canonical>) -> Result<Unshed, Rejection> {
     let Some(listener) = context.snapshot.listener(&context.connection.listener) else {
         return Err(
             Rejection::new(Reason::Internal).with_private("the listener is not part of the configuration")

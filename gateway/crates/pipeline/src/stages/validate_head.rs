@@ -79,7 +79,7 @@ pub(crate) fn validate_head(context: &mut Context<'_>, limited: Limited) -> Resu
     match verdict {
         Ok(found) => {
             let operation = found.map(|(operation, need)| {
-                context.record.operation = Some(operation.id().to_owned());
+                context.record.operation = Some(operation.shared_id());
                 CheckedOperation {
                     operation,
                     mode,

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::RegionId;
-use smallvec::SmallVec;
 
 use crate::health::{Cause, EndpointState};
 
 /// The reasons of one selection, in the order they were met.
-pub type Why = SmallVec<[CandidateReason; 2]>;
+pub type Why = Vec<CandidateReason>;
 
 /// Reasons kept of one selection; a pool of hundreds of endpoints must not make every refusal long.
 const MOST_REASONS: usize = 32;

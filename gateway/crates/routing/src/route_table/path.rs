@@ -153,14 +153,16 @@ impl PathMatcher {
         }
     }
 
-    pub(super) fn params(&self, path: &str, segments: &[&str]) -> Params {
+    pub(super) fn params(&self, path: &str) -> Params {
         match self {
-            Self::Segments { names, .. } => names
-                .iter()
-                .filter_map(|(index, name)| {
-                    Some((Arc::clone(name), decode(segments.get(*index)?).into_owned()))
-                })
-                .collect(),
+            Self::Segments { names, .. } => {
+                let mut segments = portcullis_model::path::segments(path).enumerate();
+                let value = |(index, name): &(usize, Arc<str>)| {
+                    let (_, segment) = segments.find(|(at, _)| at == index)?;
+                    Some((Arc::clone(name), decode(segment).into_owned()))
+                };
+                names.iter().filter_map(value).collect()
+            }
             Self::Regex { names, .. } if names.is_empty() => Params::new(),
             Self::Regex { regex, names } => {
                 let Some(captures) = regex.captures(path) else {

@@ -1,5 +1,6 @@
 //! One canonical host, or a refusal (RFC 9110 section 7.2, RFC 9112 section 3.2).
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::HeaderMap;
@@ -13,7 +14,10 @@ const MAX_HOST: usize = 253;
 ///
 /// # Errors
 /// Returns a reason when the host is missing, repeated, contradictory or not a host.
-pub fn canonical_host(authority: Option<&str>, headers: &HeaderMap) -> Result<String, Reason> {
+pub fn canonical_host<'a>(
+    authority: Option<&'a str>,
+    headers: &'a HeaderMap,
+) -> Result<Cow<'a, str>, Reason> {
     let mut fields = headers.get_all(HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
@@ -39,11 +43,11 @@ pub fn canonical_host(authority: Option<&str>, headers: &HeaderMap) -> Result<St
 }
 
 /// Splits and canonicalises `host[:port]`.
-pub(crate) fn parse(text: &str) -> Result<(String, Option<u16>), Reason> {
+pub(crate) fn parse(text: &str) -> Result<(Cow<'_, str>, Option<u16>), Reason> {
     if let Some(rest) = text.strip_prefix('[') {
         let (address, rest) = rest.split_once(']').ok_or(Reason::HostInvalid)?;
         let address: Ipv6Addr = address.parse().map_err(|_| Reason::HostInvalid)?;
-        return Ok((format!("[{address}]"), port(rest)?));
+        return Ok((Cow::Owned(format!("[{address}]")), port(rest)?));
     }
     let (name, rest) = match text.find(':') {
         Some(at) => text.split_at(at),
@@ -51,7 +55,7 @@ pub(crate) fn parse(text: &str) -> Result<(String, Option<u16>), Reason> {
     };
     let port = port(rest)?;
     let name = name.strip_suffix('.').unwrap_or(name);
-    if name.is_empty() || name.len() > MAX_HOST || !name.split('.').all(is_label) {
+    if name.len() > MAX_HOST || !is_name(name) {
         return Err(Reason::HostInvalid);
     }
     // A last label of digits is an address or nothing: `0x7f.1` and `127.1` mean different things to different parsers.
@@ -61,7 +65,13 @@ pub(crate) fn parse(text: &str) -> Result<(String, Option<u16>), Reason> {
     if looks_numeric && name.parse::<Ipv4Addr>().is_err() {
         return Err(Reason::HostInvalid);
     }
-    Ok((name.to_ascii_lowercase(), port))
+    let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    let name = if is_lower {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(name.to_ascii_lowercase())
+    };
+    Ok((name, port))
 }
 
 fn port(rest: &str) -> Result<Option<u16>, Reason> {
@@ -76,14 +86,25 @@ fn port(rest: &str) -> Result<Option<u16>, Reason> {
     }
 }
 
-fn is_label(label: &str) -> bool {
-    !label.is_empty()
-        && label.len() <= 63
-        && !label.starts_with('-')
-        && !label.ends_with('-')
-        && label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+/// Labels of 1 to 63 letters, digits, underscores and hyphens, a hyphen neither first nor last, between dots.
+fn is_name(name: &str) -> bool {
+    let mut len = 0;
+    let mut last = b'.';
+    for byte in name.bytes() {
+        match byte {
+            b'.' if len == 0 || last == b'-' => return false,
+            b'.' => len = 0,
+            b'-' if len == 0 => return false,
+            b'-' | b'_' => len += 1,
+            byte if byte.is_ascii_alphanumeric() => len += 1,
+            _ => return false,
+        }
+        if len > 63 {
+            return false;
+        }
+        last = byte;
+    }
+    len > 0 && last != b'-'
 }
 
 #[cfg(test)]
@@ -97,7 +118,7 @@ mod tests {
         for field in fields {
             headers.append(HOST, HeaderValue::from_str(field).unwrap());
         }
-        canonical_host(authority, &headers)
+        canonical_host(authority, &headers).map(Cow::into_owned)
     }
 
     #[test]

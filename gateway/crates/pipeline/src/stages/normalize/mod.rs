@@ -3,10 +3,12 @@
 
 mod authority;
 mod fields;
+mod names;
 mod path;
 mod query;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 use portcullis_model::{Query, Reason, Rejection, RequestHead, Stage, UrlScheme};
@@ -18,6 +20,7 @@ pub use self::query::canonical_query;
 
 use crate::connection::RawHead;
 use crate::context::Context;
+use crate::stages::record::trace_id;
 
 /// A request in its canonical form.
 #[derive(Debug)]
@@ -26,16 +29,18 @@ pub struct Canonical {
     pub method: Method,
     /// How the client reached us.
     pub scheme: UrlScheme,
-    /// The host, lower case, without port.
-    pub host: String,
-    /// The path.
-    pub path: String,
+    /// The host, lower case, without port; shared with the record.
+    pub host: Arc<str>,
+    /// The path; shared with the record.
+    pub path: Arc<str>,
     /// The query.
     pub query: Query,
     /// The fields.
     pub headers: HeaderMap,
     /// The client's address.
     pub client: IpAddr,
+    /// True when a trusted proxy sent it.
+    pub is_from_proxy: bool,
     /// What trusted proxies reported before us.
     pub forwarded_for: Option<String>,
     /// True when the client accepts trailers.
@@ -65,11 +70,14 @@ impl Canonical {
 }
 
 /// Brings a request to its canonical form, or refuses it.
-pub(crate) fn normalize(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Canonical, Rejection> {
+pub(crate) fn normalize(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Box<Canonical>, Rejection> {
     let canonical = canonical(context, raw)?;
-    context.record.host.clone_from(&canonical.host);
-    context.record.path.clone_from(&canonical.path);
+    context.record.host = Arc::clone(&canonical.host);
+    context.record.path = Arc::clone(&canonical.path);
     context.record.client = canonical.client;
+    // Whatever an untrusted peer said of a trace is gone by now.
+    context.trace.continue_from(&canonical.headers);
+    context.record.trace_id = trace_id(context.trace);
     refuse_misdirected(context, &canonical.host)?;
     context.note(Stage::Normalize, None, || {
         let query = if canonical.query.text.is_empty() {
@@ -88,7 +96,7 @@ pub(crate) fn normalize(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<C
     Ok(canonical)
 }
 
-fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Canonical, Reason> {
+fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Box<Canonical>, Reason> {
     if matches!(*raw.method, Method::CONNECT | Method::TRACE) {
         return Err(Reason::MethodUnsupported);
     }
@@ -103,24 +111,25 @@ fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Canonical, R
     }
     let upgrade = raw.upgrade.map(str::trim).filter(|text| !text.is_empty());
     let wants_websocket = upgrade.is_some_and(|text| text.eq_ignore_ascii_case("websocket"));
-    Ok(Canonical {
+    Ok(Box::new(Canonical {
         method: raw.method.clone(),
         scheme: if context.connection.tls.is_some() {
             UrlScheme::Https
         } else {
             UrlScheme::Http
         },
-        host,
-        path,
+        host: host.into(),
+        path: path.into(),
         query,
         headers: fields.headers,
         client: fields.client,
+        is_from_proxy: fields.is_from_proxy,
         forwarded_for: fields.forwarded_for,
         accepts_trailers: fields.accepts_trailers,
         wants_websocket,
         wants_other_upgrade: upgrade.is_some() && !wants_websocket,
         has_body: raw.has_body,
-    })
+    }))
 }
 
 /// 421 when the connection was made for a name that asks for less than this host does, or that its certificate

@@ -5,6 +5,8 @@
 //! endpoint could decode a second time. What cannot be brought to that form without a choice is refused
 //! (CVE-2021-29492, CVE-2026-26205, CVE-2026-73551 and their kin).
 
+use std::borrow::Cow;
+
 use portcullis_model::Reason;
 use portcullis_model::path::hex;
 
@@ -14,12 +16,23 @@ const UPPER_HEX: &[u8; 16] = b"0123456789ABCDEF";
 ///
 /// # Errors
 /// Returns the reason for which the path is ambiguous or malformed.
-pub fn canonical_path(raw: &[u8]) -> Result<String, Reason> {
+pub fn canonical_path(raw: &[u8]) -> Result<Cow<'_, str>, Reason> {
     if raw.first() != Some(&b'/') {
         return Err(Reason::TargetInvalid);
     }
+    // Most paths need no change, only a look.
+    if raw.iter().all(|byte| *byte == b'/' || is_segment_byte(*byte)) {
+        let text = std::str::from_utf8(raw).map_err(|_| Reason::PathUtf8)?;
+        refuse_segments(text)?;
+        return Ok(Cow::Borrowed(text));
+    }
+    rewrite(raw).map(Cow::Owned)
+}
+
+/// The canonical form of a path that is not canonical, or not plainly so.
+fn rewrite(raw: &[u8]) -> Result<String, Reason> {
     let mut text = String::with_capacity(raw.len());
-    let mut decoded: Vec<u8> = Vec::new();
+    let mut decoded: Vec<u8> = Vec::with_capacity(raw.len());
     let mut bytes = raw.iter();
     let mut is_ascii = true;
     while let Some(&byte) = bytes.next() {
@@ -51,27 +64,46 @@ pub fn canonical_path(raw: &[u8]) -> Result<String, Reason> {
 }
 
 /// True for the bytes that stand for themselves in a canonical segment.
-pub(super) const fn is_segment_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b'='
-                | b':'
-                | b'@'
-        )
+pub(super) fn is_segment_byte(byte: u8) -> bool {
+    SEGMENT_BYTES.get(usize::from(byte)).copied().unwrap_or(false)
 }
+
+/// Unreserved characters, sub-delimiters without `;`, `:` and `@` (RFC 3986 section 3.3).
+static SEGMENT_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "256 entries for every byte, and evaluated at compile time"
+        )]
+        {
+            table[byte as usize] = byte.is_ascii_alphanumeric()
+                || matches!(
+                    byte,
+                    b'-' | b'.'
+                        | b'_'
+                        | b'~'
+                        | b'!'
+                        | b'$'
+                        | b'&'
+                        | b'\''
+                        | b'('
+                        | b')'
+                        | b'*'
+                        | b'+'
+                        | b','
+                        | b'='
+                        | b':'
+                        | b'@'
+                );
+        }
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
 
 fn push_canonical(text: &mut String, value: u8) {
     if is_segment_byte(value) {
@@ -90,7 +122,7 @@ pub(super) fn push_encoded(text: &mut String, value: u8) {
     }
 }
 
-const fn refuse_raw(byte: u8) -> Result<(), Reason> {
+fn refuse_raw(byte: u8) -> Result<(), Reason> {
     match byte {
         b'/' => Ok(()),
         b'\\' => Err(Reason::PathBackslash),
@@ -204,7 +236,8 @@ mod tests {
         #[test]
         fn canonical_is_a_fixed_point(raw in proptest::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(once) = canonical_path(&raw) {
-                prop_assert_eq!(canonical_path(once.as_bytes()), Ok(once));
+                let twice = canonical_path(once.as_bytes());
+                prop_assert_eq!(twice.as_deref(), Ok(&*once));
             }
         }
 

@@ -412,7 +412,7 @@ fn reasons_are_bounded() {
     let bench = Bench::new(probed(pool_plan(vec![site("eu", &addresses), site("us", &[US])])));
     bench.probe(US, true);
 
-    let reasons: Vec<CandidateReason> = bench.select(LOW).unwrap().why.into_vec();
+    let reasons: Vec<CandidateReason> = bench.select(LOW).unwrap().why;
 
     assert_eq!(reasons.len(), 32);
 }
