@@ -1,7 +1,9 @@
 //! What the door counts.
 
 use portcullis_model::{ListenerId, PoolId};
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::client::h2::notices::Notices;
 
 /// Open client connections, by listener.
 pub const CONNECTIONS: &str = "portcullis_connections";
@@ -17,6 +19,10 @@ pub const ENDPOINT_CONNECTIONS: &str = "portcullis_endpoint_connections_total";
 pub const ENDPOINT_CONNECTIONS_FAILED: &str = "portcullis_endpoint_connections_failed_total";
 /// Connections to endpoints that are kept, by protocol.
 pub const ENDPOINT_CONNECTIONS_KEPT: &str = "portcullis_endpoint_connections_kept";
+/// HTTP/2 connections that the gateway ended by an error, by cause.
+pub const H2_CONNECTIONS_ENDED: &str = "portcullis_h2_connections_ended_total";
+/// HTTP/2 streams that ended before a request of theirs was served, by cause.
+pub const H2_STREAMS_ENDED: &str = "portcullis_h2_streams_ended_total";
 
 /// The door's metrics.
 pub struct Metrics {
@@ -27,6 +33,9 @@ pub struct Metrics {
     endpoint: IntCounterVec,
     endpoint_failed: IntCounterVec,
     kept: IntGaugeVec,
+    h2_connections: IntCounterVec,
+    h2_streams: IntCounterVec,
+    notices: Notices,
 }
 
 /// An open connection; counted until dropped.
@@ -86,6 +95,17 @@ impl Metrics {
                 "Kept connections to endpoints.",
                 &["protocol"],
             )?,
+            h2_connections: counter(
+                H2_CONNECTIONS_ENDED,
+                "HTTP/2 connections that the gateway ended by an error.",
+                &["cause"],
+            )?,
+            h2_streams: counter(
+                H2_STREAMS_ENDED,
+                "HTTP/2 streams that ended before their request was served.",
+                &["cause"],
+            )?,
+            notices: Notices::default(),
         })
     }
 
@@ -106,12 +126,41 @@ impl Metrics {
             .inc();
     }
 
+    pub(crate) fn h2_connection_ended(&self, cause: &str) {
+        self.h2_connections.with_label_values(&[cause]).inc();
+    }
+
+    pub(crate) fn h2_stream_ended(&self, cause: &str) {
+        self.h2_streams.with_label_values(&[cause]).inc();
+    }
+
+    /// Who may write a line to the log about an ended connection.
+    pub(crate) const fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
     pub(crate) fn dialled(&self, pool: &PoolId) {
         self.endpoint.with_label_values(&[pool.as_str(), "new"]).inc();
     }
 
     pub(crate) fn reused(&self, pool: &PoolId) {
         self.endpoint.with_label_values(&[pool.as_str(), "reused"]).inc();
+    }
+
+    /// The counter of new connections to a pool.
+    pub(crate) fn dialled_to(&self, pool: &PoolId) -> IntCounter {
+        self.endpoint.with_label_values(&[pool.as_str(), "new"])
+    }
+
+    /// The counter of requests on kept connections to a pool.
+    pub(crate) fn reused_to(&self, pool: &PoolId) -> IntCounter {
+        self.endpoint.with_label_values(&[pool.as_str(), "reused"])
+    }
+
+    /// The counter of connections on which an endpoint of a pool said more than it was asked.
+    pub(crate) fn out_of_turn_from(&self, pool: &PoolId) -> IntCounter {
+        self.endpoint_failed
+            .with_label_values(&[pool.as_str(), "out-of-turn"])
     }
 
     pub(crate) fn dial_failed(&self, pool: &PoolId, cause: &str) {
