@@ -1,0 +1,419 @@
+//! A request over HTTP/2: one stream of the connection, in the words of the client's half.
+//!
+//! Dropping it before the end of its answer resets the stream with CANCEL; dropping it after the end of the answer
+//! and before the end of the request, with NO_ERROR (RFC 9113 section 8.1).
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason as Code, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use portcullis_framing::{Fault, is_trailer_allowed};
+use portcullis_model::Reason;
+use tokio::time::timeout;
+
+use crate::client::{ClientFault, ClientHead, NamedHost};
+use crate::message::{Length, Piece};
+
+/// How long a client that was answered early may go on sending before its stream is reset: some clients (curl up to
+/// 8) drop the answer when the reset arrives while they still send.
+const LINGER: Duration = Duration::from_secs(1);
+/// How much it may send in that time: an ordinary JSON body, not an upload.
+const LINGER_BYTES: usize = 64 * 1024;
+/// What a field costs beside its name and value, as SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113 section 6.5.2).
+const FIELD_COST: usize = 32;
+/// Fields of a response that would have another connection's meaning (RFC 9113 section 8.2.2).
+const CONNECTION_FIELDS: [HeaderName; 6] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+];
+
+/// One request over HTTP/2.
+pub(crate) struct H2Client {
+    head: ClientHead,
+    body: RecvStream,
+    is_read: bool,
+    respond: SendResponse<Bytes>,
+    status: Option<StatusCode>,
+    answer: Answer,
+    /// The piece pushed last: it waits for the end, so that both leave in one frame.
+    held: Option<Bytes>,
+}
+
+enum Answer {
+    /// Not begun.
+    Awaited,
+    /// Begun; so many bytes were promised and not pushed yet.
+    Open(SendStream<Bytes>, Option<u64>),
+    /// Over for the client with its head: what is pushed is dropped.
+    HeadOnly(SendStream<Bytes>),
+    /// Sent whole.
+    Complete(SendStream<Bytes>),
+    /// Reset.
+    Broken,
+}
+
+impl H2Client {
+    /// A stream whose head has arrived.
+    pub(crate) fn new(request: Request<RecvStream>, respond: SendResponse<Bytes>) -> Self {
+        let (parts, body) = request.into_parts();
+        let uri = parts.uri.into_parts();
+        let target = match (&uri.path_and_query, &uri.authority) {
+            (Some(path), _) => Bytes::copy_from_slice(path.as_str().as_bytes()),
+            // CONNECT has no path (RFC 9113 section 8.5).
+            (None, Some(authority)) => Bytes::copy_from_slice(authority.as_str().as_bytes()),
+            (None, None) => Bytes::new(),
+        };
+        let length = body_length(&parts.headers, &body);
+        let head = ClientHead {
+            method: parts.method,
+            target,
+            authority: uri.authority.map(NamedHost),
+            expects_continue: length != Length::None && is_continue_expected(&parts.headers),
+            headers: parts.headers,
+            version: Version::HTTP_2,
+            upgrade: None,
+            length,
+        };
+        Self {
+            head,
+            body,
+            is_read: false,
+            respond,
+            status: None,
+            answer: Answer::Awaited,
+            held: None,
+        }
+    }
+
+    /// The head of its request.
+    pub(crate) const fn head(&self) -> &ClientHead {
+        &self.head
+    }
+
+    /// The next piece of the request's body; after the end there is none.
+    pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, ClientFault>> {
+        if self.is_read {
+            return Poll::Pending;
+        }
+        while let Some(data) = ready!(self.body.poll_data(context)) {
+            let data = data.map_err(fault)?;
+            if data.is_empty() {
+                continue;
+            }
+            self.body
+                .flow_control()
+                .release_capacity(data.len())
+                .map_err(fault)?;
+            return Poll::Ready(Ok(Piece::Data(data)));
+        }
+        let trailers = ready!(self.body.poll_trailers(context)).map_err(fault)?;
+        self.is_read = true;
+        if let Some(trailers) = &trailers {
+            check_trailers(trailers)?;
+        }
+        let trailers = trailers.filter(|trailers| !trailers.is_empty());
+        Poll::Ready(Ok(Piece::End(trailers)))
+    }
+
+    /// Queues `100 Continue`.
+    pub(crate) fn invite(&mut self) {
+        self.interim(StatusCode::CONTINUE, &HeaderMap::new());
+    }
+
+    /// Queues an interim response.
+    pub(crate) fn interim(&mut self, status: StatusCode, fields: &HeaderMap) {
+        if !matches!(self.answer, Answer::Awaited) || !status.is_informational() {
+            return;
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = without_connection_fields(fields.clone());
+        // A stream that is over is found out by whoever waits for it.
+        let _ = self.respond.send_informational(response);
+    }
+
+    /// Queues the final head.
+    pub(crate) fn start(
+        &mut self,
+        status: StatusCode,
+        fields: HeaderMap,
+        length: Length,
+    ) -> Result<(), ClientFault> {
+        if !matches!(self.answer, Answer::Awaited) {
+            return Err(broken("a second answer"));
+        }
+        let is_head = self.head.method == Method::HEAD;
+        let is_bodiless = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let mut fields = without_connection_fields(fields);
+        match length {
+            Length::Known(length) if status != StatusCode::NO_CONTENT => {
+                fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            Length::None if is_bodiless && status != StatusCode::NO_CONTENT => {}
+            Length::Known(_) | Length::None | Length::Unknown => {
+                fields.remove(CONTENT_LENGTH);
+            }
+        }
+        let is_over = is_bodiless || length == Length::None;
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = fields;
+        let stream = self.respond.send_response(response, is_over).map_err(fault)?;
+        self.status = Some(status);
+        self.answer = match length {
+            _ if is_bodiless => Answer::HeadOnly(stream),
+            Length::None => Answer::Complete(stream),
+            Length::Known(length) => Answer::Open(stream, Some(length)),
+            Length::Unknown => Answer::Open(stream, None),
+        };
+        Ok(())
+    }
+
+    /// HTTP/2 does not switch protocols (RFC 9113 section 8.6): the stream is over.
+    pub(crate) fn switch(&mut self, _: HeaderMap) {
+        self.fail(Code::INTERNAL_ERROR);
+    }
+
+    /// Ready when one more piece may be pushed: the client has opened a window, and h2 holds less than its bound.
+    pub(crate) fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientFault>> {
+        let stream = match &mut self.answer {
+            Answer::Open(stream, _) => stream,
+            Answer::HeadOnly(_) | Answer::Complete(_) => return Poll::Ready(Ok(())),
+            Answer::Awaited => return Poll::Pending,
+            Answer::Broken => return Poll::Ready(Err(ClientFault::Gone)),
+        };
+        if stream.capacity() == 0 {
+            // One octet: what a stream reserves and does not use, others cannot have.
+            stream.reserve_capacity(1);
+        }
+        while stream.capacity() == 0 {
+            match ready!(stream.poll_capacity(context)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(fault(error))),
+                None => return Poll::Ready(Err(ClientFault::Gone)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Queues content.
+    pub(crate) fn push(&mut self, data: Bytes) -> Result<(), ClientFault> {
+        match &mut self.answer {
+            Answer::Open(_, Some(left)) => match left.checked_sub(data.len() as u64) {
+                Some(rest) => *left = rest,
+                None => return self.break_off("more content than was promised"),
+            },
+            Answer::Open(_, None) => {}
+            Answer::HeadOnly(_) => return Ok(()),
+            Answer::Awaited => return Err(broken("content without a head")),
+            Answer::Complete(_) => return Err(broken("content after the end")),
+            Answer::Broken => return Err(ClientFault::Gone),
+        }
+        self.let_go(false)?;
+        self.held = Some(data);
+        Ok(())
+    }
+
+    /// Queues the end.
+    pub(crate) fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), ClientFault> {
+        match &self.answer {
+            Answer::Open(_, Some(1..)) => return self.break_off("less content than was promised"),
+            Answer::Open(_, _) => {}
+            Answer::HeadOnly(_) => {
+                self.complete();
+                return Ok(());
+            }
+            // An answer without content was complete with its head.
+            Answer::Complete(_) => return Ok(()),
+            Answer::Awaited => return Err(broken("an end without a head")),
+            Answer::Broken => return Err(ClientFault::Gone),
+        }
+        match trailers
+            .map(allowed_trailers)
+            .filter(|trailers| !trailers.is_empty())
+        {
+            Some(trailers) => {
+                self.let_go(false)?;
+                if let Answer::Open(stream, _) = &mut self.answer {
+                    stream.send_trailers(trailers).map_err(fault)?;
+                }
+            }
+            None => {
+                self.held.get_or_insert_default();
+                self.let_go(true)?;
+            }
+        }
+        self.complete();
+        Ok(())
+    }
+
+    /// Hands everything to h2; the connection's loop writes it.
+    pub(crate) fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ClientFault>> {
+        Poll::Ready(self.let_go(false))
+    }
+
+    /// Ready when the client has reset the stream or left.
+    pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let reset = match &mut self.answer {
+            Answer::Awaited => self.respond.poll_reset(context),
+            Answer::Open(stream, _) | Answer::HeadOnly(stream) | Answer::Complete(stream) => {
+                stream.poll_reset(context)
+            }
+            Answer::Broken => return Poll::Ready(()),
+        };
+        // An error is the connection's end.
+        reset.map(|_| ())
+    }
+
+    /// The status of the final head, once it was queued.
+    pub(crate) const fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    /// Nothing to say on a stream: the connection sends GOAWAY.
+    pub(crate) const fn close_after(&mut self) {}
+
+    /// Ends the stream with an error, whatever was sent; nothing when the answer is complete.
+    pub(crate) fn fail(&mut self, code: Code) {
+        match std::mem::replace(&mut self.answer, Answer::Broken) {
+            Answer::Awaited => self.respond.send_reset(code),
+            Answer::Open(mut stream, _) | Answer::HeadOnly(mut stream) => stream.send_reset(code),
+            Answer::Complete(stream) => self.answer = Answer::Complete(stream),
+            Answer::Broken => {}
+        }
+    }
+
+    /// Lets a client that was answered early finish a small body, unread, before the stream is reset.
+    pub(crate) async fn linger(&mut self) {
+        if self.is_read || !matches!(self.answer, Answer::Complete(_)) || self.body.is_end_stream() {
+            return;
+        }
+        let draining = async {
+            let mut left = LINGER_BYTES;
+            while let Some(Ok(data)) = self.body.data().await {
+                // The stream is over when its window cannot be given back.
+                let _ = self.body.flow_control().release_capacity(data.len());
+                left = left.saturating_sub(data.len());
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        // Whatever ends this, the stream ends next.
+        let _ = timeout(LINGER, draining).await;
+    }
+
+    /// Hands the held piece to h2.
+    fn let_go(&mut self, is_last: bool) -> Result<(), ClientFault> {
+        let (Answer::Open(stream, _), Some(data)) = (&mut self.answer, self.held.take()) else {
+            return Ok(());
+        };
+        stream.send_data(data, is_last).map_err(fault)
+    }
+
+    fn complete(&mut self) {
+        self.answer = match std::mem::replace(&mut self.answer, Answer::Broken) {
+            Answer::Open(stream, _) | Answer::HeadOnly(stream) | Answer::Complete(stream) => {
+                Answer::Complete(stream)
+            }
+            Answer::Awaited => Answer::Awaited,
+            Answer::Broken => Answer::Broken,
+        };
+    }
+
+    /// The answer does not keep what its head promised: the client must not take it for whole.
+    fn break_off(&mut self, why: &'static str) -> Result<(), ClientFault> {
+        self.fail(Code::INTERNAL_ERROR);
+        Err(broken(why))
+    }
+}
+
+/// What a decoded head costs, as SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113 section 6.5.2).
+pub(crate) fn head_cost(request: &Request<RecvStream>) -> usize {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let fields = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_COST);
+    path + authority + 4 * FIELD_COST + fields.sum::<usize>()
+}
+
+fn body_length(fields: &HeaderMap, body: &RecvStream) -> Length {
+    if body.is_end_stream() {
+        return Length::None;
+    }
+    // h2 refused what is no number and what disagrees.
+    let said = fields
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    match said {
+        Some(0) => Length::None,
+        Some(length) => Length::Known(length),
+        None => Length::Unknown,
+    }
+}
+
+fn is_continue_expected(fields: &HeaderMap) -> bool {
+    fields
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn without_connection_fields(mut fields: HeaderMap) -> HeaderMap {
+    for name in &CONNECTION_FIELDS {
+        fields.remove(name);
+    }
+    fields
+}
+
+/// Trailers may not say anything about framing, routing or identity (RFC 9110 section 6.5.1).
+fn check_trailers(trailers: &HeaderMap) -> Result<(), Fault> {
+    let is_allowed = trailers
+        .keys()
+        .all(|name| is_trailer_allowed(name.as_str().as_bytes()));
+    if is_allowed {
+        return Ok(());
+    }
+    Err(Fault {
+        reason: Reason::FrameMalformed,
+        why: "a field that may not stand in trailers",
+    })
+}
+
+fn allowed_trailers(mut trailers: HeaderMap) -> HeaderMap {
+    let refused: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| !is_trailer_allowed(name.as_str().as_bytes()))
+        .cloned()
+        .collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+    without_connection_fields(trailers)
+}
+
+/// h2's errors in the words of the client's half: whatever ended the stream, nobody listens on it any more.
+fn fault(error: h2::Error) -> ClientFault {
+    match error.into_io() {
+        Some(error) => ClientFault::from(error),
+        None => ClientFault::Gone,
+    }
+}
+
+fn broken(why: &'static str) -> ClientFault {
+    ClientFault::Io(io::Error::new(io::ErrorKind::InvalidData, why))
+}
+
+#[cfg(test)]
+mod tests;
