@@ -1,19 +1,21 @@
 //! Health probes over the same connections that requests use: the same TLS, the same expected identity.
 
-use std::io;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use h2::client::Builder;
-use http::{Method, Request, StatusCode, Uri, Version};
-use pingora_core::protocols::http::v1::client::{HttpSession, http_req_header_to_wire};
-use pingora_http::RequestHeader;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use portcullis_identity::UpstreamTls;
 use portcullis_model::EndpointId;
+use portcullis_pipeline::UpstreamHead;
 use portcullis_routing::plan::{ProbePlan, Protocol};
 use tokio::time::timeout;
 
-use crate::upstream::{Destination, DialFault, Offer, ReadSide, SharedStream, UpstreamStream, dial};
+use crate::endpoint::{Destination, DialFault, H1Exchange, Offer, UpstreamStream, dial};
+use crate::message::Length;
 
 /// What is probed.
 #[derive(Clone, Debug)]
@@ -107,21 +109,29 @@ fn connection_fault(fault: DialFault) -> ProbeFault {
 }
 
 async fn get_h1(stream: UpstreamStream, host: &str, path: &str) -> Result<StatusCode, String> {
-    let mut stream = SharedStream::new(stream);
-    let mut head = RequestHeader::build_no_case(Method::GET, path.as_bytes(), Some(3)).map_err(text)?;
-    head.set_version(Version::HTTP_11);
-    head.insert_header("host", host).map_err(text)?;
-    head.insert_header("user-agent", "portcullis-probe")
-        .map_err(text)?;
-    head.insert_header("connection", "close").map_err(text)?;
-    let bytes = http_req_header_to_wire(&head).ok_or("the probe's path cannot be written")?;
-    let mut parser = HttpSession::new(Box::new(ReadSide(stream.clone())));
-    stream.send(&bytes).await.map_err(text::<io::Error>)?;
-    parser.read_response().await.map_err(text)?;
-    parser
-        .resp_header()
-        .map(|head| head.status)
-        .ok_or_else(|| "no status".to_owned())
+    let head = UpstreamHead {
+        method: Method::GET,
+        path_and_query: path.to_owned(),
+        authority: HeaderValue::from_str(host).map_err(text)?,
+        is_tls: false,
+        headers: HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static("portcullis-probe"))]),
+        is_websocket: false,
+    };
+    let mut exchange = H1Exchange::alone(stream);
+    let sent = exchange.send_head(&head, Length::None);
+    sent.map_err(|fault| fault.why.to_owned())?;
+    poll_fn(|context| {
+        // A broken write is no verdict: the answer may be here already.
+        let _ = exchange.poll_flush(context);
+        loop {
+            match ready!(exchange.poll_head(context)) {
+                Ok(head) if head.status.is_informational() => {}
+                Ok(head) => return Poll::Ready(Ok(head.status)),
+                Err(fault) => return Poll::Ready(Err(fault.why.to_owned())),
+            }
+        }
+    })
+    .await
 }
 
 async fn get_h2(stream: UpstreamStream, host: &str, path: &str, is_tls: bool) -> Result<StatusCode, String> {

@@ -1,41 +1,8 @@
 //! Answers of our own, written: the only place where a status leaves that no endpoint gave.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HeaderName};
-use pingora_error::Result;
-use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
 use portcullis_pipeline::LocalAnswer;
-
-/// Writes an answer; `true` when nothing was written before it.
-pub(crate) async fn answer(session: &mut Session, answer: &LocalAnswer) -> Result<()> {
-    let has_no_body =
-        session.req_header().method == http::Method::HEAD || answer.status == 204 || answer.status == 304;
-    let mut head = response_head(answer.status, &answer.headers)?;
-    if answer.status != 204 {
-        head.insert_header(CONTENT_LENGTH, answer.body.len())?;
-    }
-    session
-        .as_downstream_mut()
-        .write_response_header(Box::new(head))
-        .await?;
-    let body = if has_no_body {
-        Bytes::new()
-    } else {
-        answer.body.clone()
-    };
-    session.as_downstream_mut().write_response_body(body, true).await
-}
-
-/// A response head with these fields.
-pub(crate) fn response_head(status: http::StatusCode, fields: &HeaderMap) -> Result<ResponseHeader> {
-    let mut head = ResponseHeader::build_no_case(status, Some(fields.len() + 2))?;
-    for (name, value) in fields {
-        head.append_header(name.clone(), value.clone())?;
-    }
-    Ok(head)
-}
 
 /// A whole HTTP/1.1 answer after which the connection closes, for what never became a request.
 pub(crate) fn closing_answer(answer: &LocalAnswer) -> Bytes {

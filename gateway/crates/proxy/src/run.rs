@@ -5,12 +5,10 @@ use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::HttpServerOptions;
 use pingora_core::listeners::{L4BufferSettings, ListenerConfig};
-use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, ListenFds, ShutdownWatch};
 use pingora_core::services::Service as _;
-use pingora_proxy::{ProcessCustomSession, ProxyServiceBuilder};
+use pingora_core::services::listening::Service;
 use portcullis_model::ListenerId;
 use portcullis_pipeline::Gateway;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -18,16 +16,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use crate::edge::EdgeProxy;
-use crate::link::lock;
+use crate::endpoint::Mesh;
 use crate::listener::{Doors, OpenCount};
+use crate::lock;
 use crate::metrics::Metrics;
-use crate::upstream::Mesh;
 
 /// Between two looks at the kept connections.
 const SWEEP: Duration = Duration::from_secs(5);
-/// Attempts of one request that Pingora lets through; the hall decides below it.
-const MAX_ATTEMPTS: usize = 8;
 
 /// A listener whose socket is bound already: a port that is taken is a problem of the start, not of the proxy.
 #[derive(Debug)]
@@ -61,7 +56,6 @@ pub enum ProxyFault {
 /// Threads, listeners and connections. Several may run in one process.
 pub struct Proxy {
     runtime: Option<Runtime>,
-    workers: usize,
     metrics: Arc<Metrics>,
     open: Arc<OpenCount>,
     drain: watch::Sender<bool>,
@@ -88,7 +82,6 @@ impl Proxy {
         let (drain, _) = watch::channel(false);
         Ok(Self {
             runtime: Some(runtime),
-            workers,
             metrics,
             open: Arc::default(),
             drain,
@@ -124,17 +117,13 @@ impl Proxy {
         }
         let mesh = Mesh::new(Arc::clone(&self.metrics));
         let addresses: Vec<SocketAddr> = bound.iter().map(|(address, _)| *address).collect();
-        let doors = Arc::new(Doors::new(
-            Arc::clone(&gateway),
-            Arc::clone(&self.metrics),
-            Arc::clone(&self.open),
+        let doors = Doors::new(
+            gateway,
+            mesh.clone(),
+            (Arc::clone(&self.metrics), Arc::clone(&self.open)),
             bound,
-        ));
-        let mut service = ProxyServiceBuilder::new(&self.pingora_conf(), EdgeProxy::new(gateway))
-            .name("portcullis")
-            .custom(mesh.clone(), serve_connection(doors))
-            .server_options(server_options())
-            .build();
+        );
+        let mut service = Service::new("portcullis".to_owned(), doors);
         for address in addresses {
             // Our own loop buffers, and only while a request is under way.
             let config = ListenerConfig::tcp(address.to_string()).l4_buffer(L4BufferSettings::unbuffered());
@@ -174,16 +163,6 @@ impl Proxy {
         self.handle()
             .is_none_or(|handle| handle.block_on(self.drain(limit)))
     }
-
-    fn pingora_conf(&self) -> Arc<ServerConf> {
-        Arc::new(ServerConf {
-            threads: self.workers,
-            max_retries: MAX_ATTEMPTS,
-            // Pingora's own pools stay empty: every connection goes through our connector.
-            upstream_keepalive_pool_size: 1,
-            ..ServerConf::default()
-        })
-    }
 }
 
 impl Drop for Proxy {
@@ -193,25 +172,6 @@ impl Drop for Proxy {
             runtime.shutdown_background();
         }
     }
-}
-
-fn server_options() -> HttpServerOptions {
-    let mut options = HttpServerOptions::default();
-    options.force_custom = true;
-    // Not to proxy it: so that the refusal is ours and not Pingora's.
-    options.allow_connect_method_proxying = true;
-    options
-}
-
-fn serve_connection(doors: Arc<Doors>) -> ProcessCustomSession<EdgeProxy, Mesh> {
-    Arc::new(move |engine, stream, shutdown: &ShutdownWatch| {
-        let doors = Arc::clone(&doors);
-        let shutdown = shutdown.clone();
-        Box::pin(async move {
-            doors.serve(engine, stream, shutdown).await;
-            None
-        })
-    })
 }
 
 async fn sweep(mesh: Mesh) {

@@ -17,7 +17,7 @@ use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use super::stream::{Calm, UpstreamStream};
-use crate::link::lock;
+use crate::lock;
 use crate::metrics::Metrics;
 
 /// What two requests must have in common to share a connection.

@@ -3,10 +3,6 @@
 //! Pingora's service owns the listening sockets and the accept loops; everything after `accept` is ours: permits,
 //! TLS by name, the head's deadline, the framing guard, keep-alive, age and drain. Read [`h1`] for the order.
 
-pub(crate) mod frame;
-pub(crate) mod h1;
-pub(crate) mod h2;
-pub(crate) mod lent;
 pub(crate) mod permits;
 pub(crate) mod socket;
 pub(crate) mod tls;
@@ -16,10 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use async_trait::async_trait;
+use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::protocols::{GetSocketDigest, Stream};
 use pingora_core::server::ShutdownWatch;
-use pingora_proxy::HttpProxy;
 use portcullis_model::ListenerId;
 use portcullis_pipeline::plan::ConnectionLimits;
 use portcullis_pipeline::{ConnectionFacts, Gateway, Snapshot};
@@ -27,20 +24,20 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::edge::EdgeProxy;
-use crate::link::Connection;
+use crate::client::{h1, h2};
+use crate::connection::Connection;
+use crate::endpoint::Mesh;
+use crate::exchange;
 use crate::metrics::Metrics;
-use crate::upstream::Mesh;
 use permits::Permits;
 use socket::ClientSocket;
-
-/// Pingora's proxy with our callbacks and our connector.
-pub(crate) type Engine = HttpProxy<EdgeProxy, Mesh>;
 
 /// Every listener of one proxy.
 pub(crate) struct Doors {
     /// The hall.
     pub(crate) gateway: Arc<Gateway>,
+    /// Every connection to every endpoint.
+    pub(crate) mesh: Mesh,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
     open: Arc<OpenCount>,
@@ -94,22 +91,12 @@ struct Door {
     permits: Arc<Permits>,
 }
 
-/// What a connection needs beside its socket.
-pub(crate) struct Hall<'a> {
-    /// Every listener.
-    pub(crate) doors: &'a Doors,
-    /// Pingora.
-    pub(crate) engine: &'a Arc<Engine>,
-    /// Turns true when the gateway is going.
-    pub(crate) shutdown: &'a ShutdownWatch,
-}
-
 impl Doors {
     /// The listeners by the addresses they are bound to.
     pub(crate) fn new(
         gateway: Arc<Gateway>,
-        metrics: Arc<Metrics>,
-        open: Arc<OpenCount>,
+        mesh: Mesh,
+        (metrics, open): (Arc<Metrics>, Arc<OpenCount>),
         bound: Vec<(SocketAddr, ListenerId)>,
     ) -> Self {
         let mut permits: Vec<(ListenerId, Arc<Permits>)> = Vec::new();
@@ -129,6 +116,7 @@ impl Doors {
         }
         Self {
             gateway,
+            mesh,
             metrics,
             open,
             doors,
@@ -146,7 +134,7 @@ impl Doors {
     }
 
     /// Serves one accepted connection to its end.
-    pub(crate) async fn serve(&self, engine: Arc<Engine>, stream: Stream, shutdown: ShutdownWatch) {
+    async fn serve(&self, stream: Stream, shutdown: ShutdownWatch) {
         let Ok(stream) = stream.into_any().downcast::<L4Stream>() else {
             return;
         };
@@ -169,22 +157,19 @@ impl Doors {
         };
         let _counted = self.open.take();
         let _open = self.metrics.connection_opened(&door.listener);
-        let hall = Hall {
-            doors: self,
-            engine: &engine,
-            shutdown: &shutdown,
-        };
         match self
             .shake_hands(*stream, &snapshot, (&door.listener, peer, local), &limits)
             .await
         {
             Some((socket, facts, is_h2)) => {
                 drop(snapshot);
-                let connection = Arc::new(Connection::new(Arc::new(facts), limits, shutdown.clone()));
+                let connection = Arc::new(Connection::new(Arc::new(facts), limits, shutdown));
+                let requests = exchange::Requests::new(self, &connection);
+                // The protocol's loop apart, so that a handshake does not carry it.
                 if is_h2 {
-                    h2::serve(&hall, socket, connection).await;
+                    Box::pin(h2::serve(socket, &connection, &self.metrics, &requests)).await;
                 } else {
-                    h1::serve(&hall, socket, connection).await;
+                    Box::pin(h1::serve(&requests, socket, Arc::clone(&connection))).await;
                 }
             }
             None => debug!(%peer, listener = %door.listener, "connection without a handshake"),
@@ -248,4 +233,12 @@ fn addresses(stream: &L4Stream) -> Option<(SocketAddr, SocketAddr)> {
     let peer = *digest.peer_addr()?.as_inet()?;
     let local = *digest.local_addr()?.as_inet()?;
     Some((peer, local))
+}
+
+#[async_trait]
+impl ServerApp for Doors {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        self.serve(stream, shutdown.clone()).await;
+        None
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_pipeline::plan::ConnectionLimits;
 
-use crate::link::lock;
+use crate::lock;
 
 /// Addresses remembered only for their handshakes; beyond this a new address is refused rather than remembered.
 const MAX_IDLE_ADDRESSES: usize = 65_536;

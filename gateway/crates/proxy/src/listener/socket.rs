@@ -10,8 +10,6 @@ use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use crate::wire::pingora_stream;
-
 /// A client's socket.
 #[derive(Debug)]
 pub(crate) enum ClientSocket {
@@ -27,38 +25,6 @@ const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 impl ClientSocket {
-    /// Reads some bytes into a buffer that only grows when there is something to read.
-    pub(crate) fn poll_read_some(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut BytesMut,
-        chunk: usize,
-    ) -> Poll<io::Result<usize>> {
-        let mut piece = [0_u8; 4096];
-        let mut total = 0;
-        while total < chunk {
-            let mut window = ReadBuf::new(&mut piece);
-            match Pin::new(&mut *self).poll_read(context, &mut window) {
-                Poll::Pending if total == 0 => return Poll::Pending,
-                Poll::Ready(Err(error)) if total == 0 => return Poll::Ready(Err(error)),
-                Poll::Pending | Poll::Ready(Err(_)) => break,
-                Poll::Ready(Ok(())) => {}
-            }
-            let read = window.filled();
-            buffer.extend_from_slice(read);
-            total += read.len();
-            if read.len() < 4096 {
-                break;
-            }
-        }
-        Poll::Ready(Ok(total))
-    }
-
-    /// Reads some bytes; 0 at the end.
-    pub(crate) async fn read_some(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        std::future::poll_fn(|context| self.poll_read_some(context, buffer, 4096)).await
-    }
-
     /// Writes what is left, half-closes, drains a bounded amount and closes, so that the last answer arrives.
     pub(crate) async fn close(mut self, unwritten: &[u8]) {
         let closing = async {
@@ -77,6 +43,17 @@ impl ClientSocket {
         };
         // Whatever goes wrong here, the connection ends by being dropped.
         let _ = tokio::time::timeout(DRAIN_TIME, closing).await;
+    }
+
+    /// Writes what is left of an answer that broke off, and drops the connection without a word of farewell, so that
+    /// a client under TLS does not take the end of the connection for the end of the answer (RFC 9112 section 9.8).
+    pub(crate) async fn cut(mut self, unwritten: &[u8]) {
+        let writing = async {
+            self.write_all(unwritten).await?;
+            self.flush().await
+        };
+        // Whatever goes wrong here, the connection ends by being dropped.
+        let _ = tokio::time::timeout(DRAIN_TIME, writing).await;
     }
 }
 
@@ -119,6 +96,22 @@ impl AsyncWrite for ClientSocket {
             Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(context),
         }
     }
-}
 
-pingora_stream!(ClientSocket);
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(&mut **stream).poll_write_vectored(context, parts),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(context, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! A forwarded request under way: both directions moved by one task, every deadline looked at once per wake-up.
+//!
+//! Nothing is written before everything that can move has moved: a head and its first bytes leave in one send.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, StatusCode};
+use portcullis_model::{Reason, Rejection};
+use portcullis_pipeline::{Ending, Exchange, Observation};
+use portcullis_routing::attempt::{Failure, Outcome};
+use tokio::time::Instant;
+
+use crate::body::{BodyFault, RequestBody};
+use crate::client::{Client, ClientFault};
+use crate::deadline::Timer;
+use crate::endpoint::{EndpointFault, ResponseHead, Upstream};
+use crate::message::Piece;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum Relayed {
+    /// The answer was sent whole.
+    Complete,
+    /// The endpoint's answer was dropped: ask another one.
+    Again,
+    /// There was no answer.
+    Failed(Failure),
+    /// The request may not go on; nothing was answered yet.
+    Refused(Rejection),
+    /// The answer broke off; the flag says that it was the endpoint's doing.
+    Broken(Ending, bool),
+    /// The client left before its answer began.
+    ClientLeft,
+}
+
+/// The deadlines of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    /// For the final response head.
+    pub(crate) respond_by: Instant,
+    /// Without anything moving after it, and for a client to make room.
+    pub(crate) idle: Duration,
+}
+
+enum Answer {
+    /// No final head yet.
+    Awaited,
+    /// The head was passed on.
+    Body,
+    /// All of it was passed on.
+    Ended,
+}
+
+/// One attempt under way.
+pub(crate) struct Relay<'a> {
+    exchange: &'a mut Exchange,
+    client: &'a mut Client,
+    upstream: &'a mut Upstream,
+    body: &'a mut RequestBody,
+    timer: &'a mut Timer,
+    deadlines: Deadlines,
+    answer: Answer,
+    /// Nothing further goes to the endpoint.
+    is_sent: bool,
+    is_tunnel: bool,
+    last_move: Instant,
+    /// Since when the client makes no room.
+    blocked_since: Option<Instant>,
+    /// Content passed to the client.
+    bytes_out: u64,
+}
+
+impl<'a> Relay<'a> {
+    /// An attempt whose head is queued.
+    pub(crate) fn new(
+        exchange: &'a mut Exchange,
+        (client, upstream): (&'a mut Client, &'a mut Upstream),
+        body: &'a mut RequestBody,
+        timer: &'a mut Timer,
+        deadlines: Deadlines,
+    ) -> Self {
+        Self {
+            exchange,
+            client,
+            upstream,
+            body,
+            timer,
+            deadlines,
+            answer: Answer::Awaited,
+            is_sent: false,
+            is_tunnel: false,
+            last_move: Instant::now(),
+            blocked_since: None,
+            bytes_out: 0,
+        }
+    }
+
+    /// Moves everything until the attempt ends; gives also the content passed to the client.
+    pub(crate) async fn run(mut self) -> (Relayed, u64) {
+        let ended = std::future::poll_fn(|context| self.poll(context)).await;
+        self.body.clock.stand_still(Instant::now());
+        (ended, self.bytes_out)
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Relayed> {
+        let now = Instant::now();
+        loop {
+            let has_moved = match self.advance(now, context) {
+                Ok(has_moved) => has_moved,
+                Err(ended) => return Poll::Ready(ended),
+            };
+            match self.flush(now, context) {
+                Ok(true) => return Poll::Ready(Relayed::Complete),
+                Ok(false) => {}
+                Err(ended) => return Poll::Ready(ended),
+            }
+            if !has_moved {
+                return self.poll_deadlines(now, context);
+            }
+            self.last_move = now;
+        }
+    }
+
+    /// Moves what can be moved without writing; true when anything did.
+    fn advance(&mut self, now: Instant, context: &mut Context<'_>) -> Result<bool, Relayed> {
+        let mut has_moved = false;
+        while self.request_side(now, context)? | self.response_side(now, context)? {
+            has_moved = true;
+        }
+        Ok(has_moved)
+    }
+
+    /// Writes; true when that was all.
+    fn flush(&mut self, now: Instant, context: &mut Context<'_>) -> Result<bool, Relayed> {
+        if let Poll::Ready(Err(_)) = self.upstream.poll_flush(context) {
+            // It may have answered already; what it said decides.
+            self.stop_sending(now);
+        }
+        match self.client.poll_flush(context) {
+            Poll::Ready(Ok(())) => {
+                if matches!(self.answer, Answer::Ended) {
+                    return Ok(true);
+                }
+            }
+            Poll::Ready(Err(_)) => return Err(self.client_left()),
+            Poll::Pending if matches!(self.answer, Answer::Ended) => {
+                self.blocked_since.get_or_insert(now);
+            }
+            Poll::Pending => {}
+        }
+        Ok(false)
+    }
+
+    fn stop_sending(&mut self, now: Instant) {
+        self.is_sent = true;
+        self.body.clock.stand_still(now);
+    }
+
+    fn request_side(&mut self, now: Instant, context: &mut Context<'_>) -> Result<bool, Relayed> {
+        if self.is_sent {
+            return match self.client.poll_gone(context) {
+                Poll::Ready(()) => Err(self.client_left()),
+                Poll::Pending => Ok(false),
+            };
+        }
+        match self.upstream.poll_room(context) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => {
+                self.stop_sending(now);
+                return Ok(false);
+            }
+            Poll::Pending => {
+                self.body.clock.stand_still(now);
+                return Ok(false);
+            }
+        }
+        let next = if self.is_tunnel {
+            self.client.poll_piece(context).map_err(BodyFault::from)
+        } else {
+            self.body.poll_next(self.client, self.exchange, context)
+        };
+        match next {
+            Poll::Pending => {
+                if !self.is_tunnel {
+                    self.body.clock.wait(now);
+                }
+                Ok(false)
+            }
+            Poll::Ready(Ok(Piece::Data(data))) => {
+                self.body.clock.stand_still(now);
+                if self.is_tunnel {
+                    self.body.clock.count(data.len());
+                }
+                self.upstream.push(data);
+                Ok(true)
+            }
+            Poll::Ready(Ok(Piece::End(trailers))) => {
+                self.stop_sending(now);
+                self.upstream.finish(trailers);
+                if self.is_tunnel {
+                    // Whoever closes a tunnel has said everything: the other side is told and nobody waited for.
+                    self.end_tunnel();
+                }
+                Ok(true)
+            }
+            Poll::Ready(Err(BodyFault::Refused(rejection))) => Err(self.refused(rejection)),
+            Poll::Ready(Err(BodyFault::ClientLeft)) => Err(self.client_left()),
+        }
+    }
+
+    fn end_tunnel(&mut self) {
+        self.answer = Answer::Ended;
+    }
+
+    fn response_side(&mut self, now: Instant, context: &mut Context<'_>) -> Result<bool, Relayed> {
+        match self.answer {
+            Answer::Awaited => match self.upstream.poll_head(context) {
+                Poll::Pending => Ok(false),
+                Poll::Ready(Ok(head)) => self.response_head(head).map(|()| true),
+                Poll::Ready(Err(fault)) => Err(self.endpoint_broke(&fault)),
+            },
+            Answer::Body => self.response_piece(now, context),
+            Answer::Ended => Ok(false),
+        }
+    }
+
+    fn response_head(&mut self, mut head: ResponseHead) -> Result<(), Relayed> {
+        let status = head.status;
+        let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+        if status.is_informational() && !is_switch {
+            // Our own invitation is enough; other interim responses are passed on (RFC 9110 section 15.2).
+            if status != StatusCode::CONTINUE {
+                self.client.interim(status, &head.headers);
+            }
+            return Ok(());
+        }
+        let is_replayable = self.body.is_replayable();
+        let observation = self.exchange.observe(status, &mut head.headers, is_replayable);
+        if observation == Observation::Again {
+            return Err(Relayed::Again);
+        }
+        if is_switch {
+            let headers = &mut head.headers;
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            self.client.switch(head.headers);
+            self.upstream.switch();
+            self.is_tunnel = true;
+            self.is_sent = false;
+            self.body.clock.stand_still(self.last_move);
+        } else {
+            let started = self.client.start(status, head.headers, head.length);
+            started.map_err(|_| Relayed::Broken(Ending::ClientClosed, false))?;
+        }
+        self.answer = Answer::Body;
+        Ok(())
+    }
+
+    fn response_piece(&mut self, now: Instant, context: &mut Context<'_>) -> Result<bool, Relayed> {
+        match self.client.poll_room(context) {
+            Poll::Ready(Ok(())) => self.blocked_since = None,
+            Poll::Ready(Err(_)) => return Err(self.client_left()),
+            Poll::Pending => {
+                self.blocked_since.get_or_insert(now);
+                return Ok(false);
+            }
+        }
+        let pushed = match self.upstream.poll_piece(context) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Ok(Piece::Data(data))) => {
+                self.bytes_out += data.len() as u64;
+                self.client.push(data)
+            }
+            Poll::Ready(Ok(Piece::End(trailers))) => {
+                self.answer = Answer::Ended;
+                self.client.finish(trailers)
+            }
+            Poll::Ready(Err(fault)) => return Err(self.endpoint_broke(&fault)),
+        };
+        match pushed {
+            Ok(()) => Ok(true),
+            Err(ClientFault::Gone | ClientFault::Io(_) | ClientFault::Frame(_)) => Err(self.client_left()),
+        }
+    }
+
+    fn poll_deadlines(&mut self, now: Instant, context: &mut Context<'_>) -> Poll<Relayed> {
+        let due = match (&self.answer, self.blocked_since) {
+            (Answer::Awaited, _) => self.deadlines.respond_by,
+            (_, Some(since)) => since + self.deadlines.idle,
+            (_, None) => self.last_move + self.deadlines.idle,
+        };
+        let body_due = self.body.clock.due();
+        let first = body_due.map_or(due, |body_due| body_due.min(due));
+        if self.timer.poll_due(first, now, context).is_pending() {
+            return Poll::Pending;
+        }
+        if body_due == Some(first) {
+            return Poll::Ready(self.refused(Rejection::new(Reason::BodyTimeout)));
+        }
+        Poll::Ready(match (&self.answer, self.blocked_since) {
+            (Answer::Awaited, _) => Relayed::Failed(self.silence()),
+            // A client that does not read what it asked for.
+            (_, Some(_)) => Relayed::Broken(Ending::DeadlinePassed, false),
+            (_, None) => Relayed::Broken(Ending::DeadlinePassed, true),
+        })
+    }
+
+    fn silence(&self) -> Failure {
+        if self.upstream.has_left() {
+            Failure::of(Outcome::Silence)
+        } else {
+            Failure::unprocessed(Outcome::Silence)
+        }
+    }
+
+    fn endpoint_broke(&mut self, fault: &EndpointFault) -> Relayed {
+        tracing::debug!(
+            why = fault.why,
+            outcome = fault.outcome.as_str(),
+            "an endpoint's answer broke off"
+        );
+        match self.answer {
+            Answer::Awaited => Relayed::Failed(fault.failure()),
+            Answer::Body | Answer::Ended => Relayed::Broken(Ending::EndpointBroke, true),
+        }
+    }
+
+    fn refused(&self, rejection: Rejection) -> Relayed {
+        match self.answer {
+            Answer::Awaited => Relayed::Refused(rejection),
+            Answer::Body | Answer::Ended => Relayed::Broken(Ending::ClientClosed, false),
+        }
+    }
+
+    fn client_left(&self) -> Relayed {
+        match self.answer {
+            Answer::Awaited => Relayed::ClientLeft,
+            Answer::Body | Answer::Ended => Relayed::Broken(Ending::ClientClosed, false),
+        }
+    }
+}
