@@ -1,9 +1,10 @@
 //! An HTTP/2 exchange with an endpoint: one stream of a shared connection.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, HOST, TE};
@@ -14,6 +15,9 @@ use super::attempt::{EndpointFault, ResponseHead};
 use super::head::{MAX_INTERIM, is_of_connection, retain_trailers};
 use super::pool::StreamPlace;
 use crate::message::{Length, Piece};
+
+/// Bytes that may wait for room before the one who pushes has to.
+const FULL: usize = 64 * 1024;
 
 /// One exchange.
 pub(crate) struct H2Exchange {
@@ -43,8 +47,9 @@ enum Reply {
 struct Outgoing {
     /// `None` before the head, after the end, and once it is broken.
     stream: Option<SendStream<Bytes>>,
-    /// A piece for which the endpoint has to give room.
-    pending: Bytes,
+    /// Pieces for which the endpoint has to give room.
+    queue: VecDeque<Bytes>,
+    queued: usize,
     end: Option<Option<HeaderMap>>,
 }
 
@@ -89,10 +94,15 @@ impl H2Exchange {
 
     /// Ready when one more piece may be pushed.
     pub(crate) fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.outgoing.pending.is_empty() {
+        if self.outgoing.queued < FULL {
             return Poll::Ready(());
         }
-        self.outgoing.poll_send(context)
+        // Pending means that a waker is registered; what was sent meanwhile may be room enough.
+        let sent = self.outgoing.poll_send(context);
+        if self.outgoing.queued < FULL {
+            return Poll::Ready(());
+        }
+        sent
     }
 
     /// A piece of the body; it is sent by the next [`Self::poll_flush`].
@@ -234,36 +244,42 @@ impl H2Exchange {
 
 impl Outgoing {
     fn push(&mut self, data: Bytes) {
-        if self.stream.is_none() {
-            return;
+        if self.stream.is_some() && !data.is_empty() {
+            self.queued += data.len();
+            self.queue.push_back(data);
         }
-        if self.pending.is_empty() {
-            self.pending = data;
-            return;
-        }
-        // A piece without room before it: both are sent as one.
-        let mut joined = BytesMut::from(std::mem::take(&mut self.pending));
-        joined.extend_from_slice(&data);
-        self.pending = joined.freeze();
     }
 
-    /// Sends the piece as far as the endpoint gives room, then the end.
+    /// Sends what is queued as far as the endpoint gives room, then the end. The end is known by now where it came
+    /// with the last piece, and costs no frame of its own then.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(());
         };
-        while !self.pending.is_empty() {
+        while let Some(mut piece) = self.queue.pop_front() {
             // Asked for again each time: room that is only reserved is missing elsewhere.
-            stream.reserve_capacity(self.pending.len());
+            stream.reserve_capacity(self.queued);
             let room = match stream.capacity() {
-                0 => match ready!(stream.poll_capacity(context)) {
-                    Some(Ok(room)) => room,
-                    Some(Err(_)) | None => return self.give_up(),
+                0 => match stream.poll_capacity(context) {
+                    Poll::Ready(Some(Ok(room))) => room,
+                    Poll::Ready(Some(Err(_)) | None) => return self.give_up(),
+                    Poll::Pending => {
+                        self.queue.push_front(piece);
+                        return Poll::Pending;
+                    }
                 },
                 room => room,
             };
-            let piece = self.pending.split_to(room.min(self.pending.len()));
-            let is_last = self.pending.is_empty() && self.end == Some(None);
+            if room == 0 {
+                self.queue.push_front(piece);
+                continue;
+            }
+            let rest = piece.split_off(room.min(piece.len()));
+            if !rest.is_empty() {
+                self.queue.push_front(rest);
+            }
+            self.queued -= piece.len();
+            let is_last = self.queue.is_empty() && self.end == Some(None);
             if stream.send_data(piece, is_last).is_err() || is_last {
                 return self.give_up();
             }
@@ -281,7 +297,8 @@ impl Outgoing {
     /// Nothing further can be sent.
     fn give_up(&mut self) -> Poll<()> {
         self.stream = None;
-        self.pending = Bytes::new();
+        self.queue.clear();
+        self.queued = 0;
         Poll::Ready(())
     }
 }
