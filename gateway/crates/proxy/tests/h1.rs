@@ -207,7 +207,11 @@ async fn an_invalid_body_never_reaches_the_endpoint_not_even_its_head() {
     assert_eq!(house.records(1).await[0].reason, Some(Reason::BodyInvalid));
     client.send(post(r#"{"item":7}"#).as_bytes()).await;
     client.until("]}").await;
-    assert_eq!(endpoint.connections(), 0, "no endpoint is asked before the verdict");
+    assert_eq!(
+        endpoint.connections(),
+        0,
+        "no endpoint is asked before the verdict"
+    );
 }
 
 #[tokio::test]
@@ -500,7 +504,10 @@ async fn the_last_request_of_a_connections_share_is_told_to_close() {
     client.send(GET.as_bytes()).await;
     let last = client.rest().await;
 
-    assert!(!first.to_ascii_lowercase().contains("connection: close"), "{first}");
+    assert!(
+        !first.to_ascii_lowercase().contains("connection: close"),
+        "{first}"
+    );
     assert!(last.to_ascii_lowercase().contains("connection: close"), "{last}");
     assert!(last.ends_with("hello"), "{last}");
 }

@@ -261,17 +261,16 @@ async fn a_reader_that_stops_stops_the_answer() {
         assert!(pushed < 64 * 1024 * 1024, "room without end");
     }
 
-    let mut read = 0;
-    let mut buffer = vec![0; 64 * 1024];
-    timeout(PATIENCE, async {
-        while now(|context| client.poll_room(context)).await.is_pending() {
-            read += peer.read(&mut buffer).await.unwrap();
-        }
-    })
-    .await
-    .expect("room again once the peer reads");
+    let reading = tokio::spawn(async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while peer.read(&mut buffer).await.unwrap() > 0 {}
+    });
 
-    assert!(read > 0);
+    timeout(PATIENCE, poll_fn(|context| client.poll_room(context)))
+        .await
+        .expect("room again once the peer reads")
+        .unwrap();
+    reading.abort();
 }
 
 #[tokio::test]
@@ -433,4 +432,79 @@ async fn nobody_is_promised_what_is_not_kept() {
             .contains("connection: close\r\n")
     );
     assert!(client.into_next().is_err());
+}
+
+/// RFC 9112 section 9.8: where the end of the connection ends the answer, an end without a farewell is a cut.
+#[tokio::test]
+async fn under_tls_an_answer_that_broke_off_does_not_end_like_a_whole_one() {
+    for is_whole in [true, false] {
+        let request = "GET / HTTP/1.0\r\nhost: h\r\n\r\n";
+        let (mut client, mut peer) = over(tls_pair().await, request).await;
+        client
+            .start(StatusCode::OK, HeaderMap::new(), Length::Unknown)
+            .unwrap();
+        client.push(Bytes::from(vec![b'x'; 40_000])).unwrap();
+        if is_whole {
+            client.finish(None).unwrap();
+        }
+
+        let Err(closing) = client.into_next() else {
+            panic!("the connection's end is the answer's");
+        };
+        let mut read = Vec::new();
+        let (end, ()) = tokio::join!(peer.read_to_end(&mut read), async {
+            closing.close().await;
+        });
+
+        assert!(
+            read.ends_with(&[b'x'; 40_000]),
+            "everything queued arrives: {}",
+            read.len()
+        );
+        assert_eq!(end.is_ok(), is_whole);
+    }
+}
+
+#[tokio::test]
+async fn under_tls_bodies_pass_both_ways() {
+    let body: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let (mut client, mut peer) = over(tls_pair().await, head).await;
+    let serving = async {
+        client
+            .start(StatusCode::OK, HeaderMap::new(), Length::Known(300_000))
+            .unwrap();
+        loop {
+            match piece(&mut client).await.unwrap() {
+                Piece::Data(data) => push(&mut client, data).await,
+                Piece::End(_) => break,
+            }
+            let _ = now(|context| client.poll_flush(context)).await;
+        }
+        client.finish(None).unwrap();
+        flush(&mut client).await;
+        drop(client);
+    };
+    let asking = async {
+        let (mut reading, mut writing) = tokio::io::split(&mut peer);
+        let mut answer = Vec::new();
+        let (sent, _cut) = tokio::join!(
+            async {
+                writing.write_all(&body).await?;
+                writing.flush().await
+            },
+            reading.read_to_end(&mut answer)
+        );
+        sent.unwrap();
+        answer
+    };
+
+    let ((), answer) = timeout(PATIENCE, async { tokio::join!(serving, asking) })
+        .await
+        .expect("an answer");
+
+    assert!(answer.ends_with(&body), "the body comes back as it was sent");
 }

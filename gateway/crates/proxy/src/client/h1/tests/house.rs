@@ -8,12 +8,12 @@ use http::StatusCode;
 use portcullis_admission::limit::LimitTable;
 use portcullis_admission::plan::AdmissionPlan;
 use portcullis_identity::plan::IdentityPlan;
-use portcullis_model::RegionId;
+use portcullis_model::{Origin, RegionId};
 use portcullis_pipeline::plan::GatewayPlan;
 use portcullis_pipeline::{
     Boards, DecisionRecord, Gateway, HeldBodies, Now, RecordSink, SnapshotStore, compile,
 };
-use portcullis_routing::plan::RoutingPlan;
+use portcullis_routing::plan::{RegionPlan, RoutingPlan};
 
 use super::*;
 use crate::client::Client;
@@ -56,12 +56,16 @@ impl Echo {
             limits: Arc::new(LimitTable::new()),
             held: Arc::new(HeldBodies::new()),
         };
+        let region = RegionPlan {
+            origin: Origin::of("regions.here"),
+            failover: Vec::new(),
+        };
         let plan = GatewayPlan {
             identity: IdentityPlan::default(),
             admission: AdmissionPlan::default(),
             routing: RoutingPlan {
                 local: RegionId::from("here"),
-                regions: BTreeMap::new(),
+                regions: BTreeMap::from([(RegionId::from("here"), region)]),
                 jurisdictions: BTreeMap::new(),
                 pools: Vec::new(),
             },
@@ -105,7 +109,8 @@ impl Exchanges for Echo {
                 Err(_) => return,
             }
         }
-        seen.push(b'.');
+        // Where the answer ends.
+        seen.push(b'!');
         client
             .start(StatusCode::OK, HeaderMap::new(), Length::of(seen.len()))
             .unwrap();

@@ -22,10 +22,13 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use portcullis_pipeline::ConnectionFacts;
 use portcullis_pipeline::plan::ConnectionLimits;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::{H1Client, Waits};
 use crate::client::ClientFault;
@@ -46,6 +49,39 @@ pub(super) async fn pair() -> (TcpStream, ClientSocket) {
     (peer.unwrap(), ClientSocket::Plain(Box::new(accepted.into())))
 }
 
+/// The same under TLS.
+pub(super) async fn tls_pair() -> (TlsStream<TcpStream>, ClientSocket) {
+    let signed = rcgen::generate_simple_self_signed(vec!["h".to_owned()]).unwrap();
+    let (chain, key) = (signed.cert.der().clone(), signed.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(chain.clone()).unwrap();
+    let ours = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], PrivatePkcs8KeyDer::from(key).into())
+        .unwrap();
+    let theirs = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let (peer, socket) = pair().await;
+    let ClientSocket::Plain(stream) = socket else {
+        panic!("a plain socket");
+    };
+    let (connector, acceptor) = (
+        TlsConnector::from(Arc::new(theirs)),
+        TlsAcceptor::from(Arc::new(ours)),
+    );
+    let (peer, accepted) = tokio::join!(
+        connector.connect("h".try_into().unwrap(), peer),
+        acceptor.accept(*stream)
+    );
+    (peer.unwrap(), ClientSocket::Tls(Box::new(accepted.unwrap())))
+}
+
 /// A connection whose drain is begun by sending `true`.
 pub(super) fn connection(limits: ConnectionLimits) -> (Arc<Connection>, watch::Sender<bool>) {
     let (drain, drained) = watch::channel(false);
@@ -60,8 +96,16 @@ pub(super) fn connection(limits: ConnectionLimits) -> (Arc<Connection>, watch::S
 
 /// A client that has sent this.
 pub(super) async fn client(request: impl AsRef<[u8]>) -> (H1Client, TcpStream) {
-    let (mut peer, mut socket) = pair().await;
+    over(pair().await, request).await
+}
+
+/// The same over any connection.
+pub(super) async fn over<S: AsyncWrite + Unpin>(
+    (mut peer, mut socket): (S, ClientSocket),
+    request: impl AsRef<[u8]>,
+) -> (H1Client, S) {
     peer.write_all(request.as_ref()).await.unwrap();
+    peer.flush().await.unwrap();
     let (connection, _drain) = connection(ConnectionLimits::default());
     let mut ahead = BytesMut::new();
     let mut waits = Waits::new(&connection);
