@@ -1,6 +1,5 @@
 //! The fields of a head, and the few that say where the message ends.
 
-use portcullis_model::Reason;
 use smallvec::SmallVec;
 
 use crate::class::{self, TOKEN};
@@ -65,17 +64,8 @@ impl Fields {
                 self.host = Some(field.value);
             }
             10 if name.eq_ignore_ascii_case(b"connection") => self.read_connection(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                // Equal lengths are refused too: RFC 9112 section 6.3 leaves them to the recipient.
-                if self.length.replace(parse_length(value)?).is_some() {
-                    return Err(Fault::malformed("repeated content length"));
-                }
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if self.coding.replace(parse_coding(value)?).is_some() {
-                    return Err(Fault::malformed("repeated transfer coding"));
-                }
-            }
+            14 if name.eq_ignore_ascii_case(b"content-length") => return self.read_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => return self.read_coding(value),
             _ => {}
         }
         Ok(())
@@ -96,6 +86,21 @@ impl Fields {
     /// True when the connection ends with this message (RFC 9112 section 9.3).
     pub(crate) const fn wants_close(&self, is_http10: bool) -> bool {
         self.says_close || (is_http10 && !self.says_keep_alive)
+    }
+
+    fn read_length(&mut self, value: &[u8]) -> Result<(), Fault> {
+        match self.length.replace(parse_length(value)?) {
+            None => Ok(()),
+            // Equal lengths are refused too: RFC 9112 section 6.3 leaves them to the recipient.
+            Some(_) => Err(Fault::malformed("repeated content length")),
+        }
+    }
+
+    fn read_coding(&mut self, value: &[u8]) -> Result<(), Fault> {
+        match self.coding.replace(parse_coding(value)?) {
+            None => Ok(()),
+            Some(Coding) => Err(Fault::malformed("repeated transfer coding")),
+        }
     }
 
     fn read_connection(&mut self, value: &[u8]) {
@@ -142,7 +147,7 @@ fn parse_coding(value: &[u8]) -> Result<Coding, Fault> {
     value
         .eq_ignore_ascii_case(b"chunked")
         .then_some(Coding)
-        .ok_or(Fault::new(Reason::FrameMalformed, "transfer coding"))
+        .ok_or(Fault::malformed("transfer coding"))
 }
 
 fn parse_length(text: &[u8]) -> Result<u64, Fault> {

@@ -119,6 +119,9 @@ impl RequestLine {
         let text = line.of(bytes);
         let first = memchr::memchr(b' ', text).ok_or(invalid)?;
         let last = memchr::memrchr(b' ', text).ok_or(invalid)?;
+        if first == last {
+            return Err(invalid);
+        }
         let method = Span::new(line.start(), line.start() + first);
         let target = Span::new(method.end() + 1, line.start() + last);
         let is_method = (1..=MAX_METHOD).contains(&first) && class::all(method.of(bytes), TOKEN);

@@ -1,5 +1,6 @@
 //! The fields after the last chunk, and which names they may have.
 
+use portcullis_model::Reason;
 use smallvec::SmallVec;
 
 use crate::body::Step;
@@ -16,7 +17,7 @@ const MAX_FIELDS: usize = 32;
 /// Names no trailer may have, because whoever merges trailers into the fields, late or early, would let them say
 /// again what was decided when the head was read. RFC 9110 section 6.5.1 names the kinds: framing, routing,
 /// request modifiers, authentication, response control, and how to process the content.
-const FORBIDDEN: [&str; 69] = [
+const FORBIDDEN: &[&str] = &[
     // Framing and the connection.
     "connection",
     "content-length",
@@ -97,7 +98,7 @@ const FORBIDDEN: [&str; 69] = [
 
 /// Beginnings of names no trailer may have: what proxies say to each other, what tells an endpoint who the client
 /// is, and what lets other origins in.
-const FORBIDDEN_PREFIXES: [&str; 23] = [
+const FORBIDDEN_PREFIXES: &[&str] = &[
     "access-control-",
     "client-cert",
     "proxy-",
@@ -123,19 +124,26 @@ const FORBIDDEN_PREFIXES: [&str; 23] = [
     "x-tls-client-",
 ];
 
-/// True when a trailer may have this name, in any case. Names with an underscore are look-alikes of forbidden
-/// ones to endpoints that take `_` for `-`, and may not.
+/// True when a trailer may have this name, in any case; `_` counts as `-`, for endpoints take one for the other.
 #[must_use]
 pub fn is_trailer_allowed(name: &[u8]) -> bool {
     !name.is_empty()
-        && !name.contains(&b'_')
         && !FORBIDDEN
             .iter()
-            .any(|forbidden| name.eq_ignore_ascii_case(forbidden.as_bytes()))
-        && !FORBIDDEN_PREFIXES.iter().any(|prefix| {
-            name.get(..prefix.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
-        })
+            .any(|forbidden| name.len() == forbidden.len() && starts_like(name, forbidden))
+        && !FORBIDDEN_PREFIXES.iter().any(|prefix| starts_like(name, prefix))
+}
+
+fn starts_like(name: &[u8], start: &str) -> bool {
+    let like = |byte: u8| match byte {
+        b'_' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    };
+    name.len() >= start.len()
+        && name
+            .iter()
+            .zip(start.bytes())
+            .all(|(&byte, wanted)| like(byte) == wanted)
 }
 
 /// The trailer section, as far as it arrived.
@@ -169,6 +177,9 @@ impl Trailers {
 }
 
 /// The head was fine: what is wrong with the section is a fault of the body.
-const fn as_malformed(fault: Fault) -> Fault {
-    Fault::malformed(fault.why)
+fn as_malformed(fault: Fault) -> Fault {
+    match fault.reason {
+        Reason::HeadTooLarge => Fault::malformed("trailers too long"),
+        _ => fault,
+    }
 }
