@@ -1,6 +1,7 @@
 //! Which connections serve another request, and which never do.
 
 use super::*;
+use crate::endpoint::pool::{Pool, PoolKey};
 
 /// Connections that two requests in a row take, the first answered so.
 async fn connections_after(first: Reply) -> usize {
@@ -172,7 +173,7 @@ async fn the_connection_used_last_is_used_next() {
 }
 
 #[tokio::test]
-async fn another_pool_or_trust_has_its_own_connections() {
+async fn another_pool_has_its_own_connections() {
     let endpoint = Endpoint::start(|_, _| says(HELLO)).await;
     let way = Way::new();
     way.get(&endpoint).await.unwrap();
@@ -182,6 +183,63 @@ async fn another_pool_or_trust_has_its_own_connections() {
 
     assert!(way.mesh.take(&other).is_none());
     assert!(way.mesh.take(&facts(endpoint.address, Protocol::H1)).is_some());
+}
+
+/// What was verified for one generation of trust, or for one name, was not verified for another.
+#[test]
+fn lanes_are_apart_by_everything_that_was_verified() {
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let pool = Pool::default();
+    let id = PoolId::from("pool");
+    let (a, b): (Arc<str>, Arc<str>) = ("a.test".into(), "b.test".into());
+    let key = |trust, dns| PoolKey {
+        pool: &id,
+        address: SocketAddr::from(([127, 0, 0, 1], 443)),
+        trust,
+        dns,
+    };
+
+    let keys = [
+        (None, None),
+        (Some(1), Some(&a)),
+        (Some(2), Some(&a)),
+        (Some(1), Some(&b)),
+    ];
+    let lanes = keys.map(|(trust, dns)| pool.lane(&key(trust, dns), &metrics));
+
+    for (index, lane) in lanes.iter().enumerate() {
+        let (trust, dns) = keys[index];
+        assert!(Arc::ptr_eq(lane, &pool.lane(&key(trust, dns), &metrics)));
+        assert!(
+            lanes
+                .iter()
+                .skip(index + 1)
+                .all(|other| !Arc::ptr_eq(lane, other))
+        );
+    }
+}
+
+#[test]
+fn a_lane_nobody_uses_is_swept_away() {
+    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let pool = Pool::default();
+    let id = PoolId::from("pool");
+    let key = PoolKey {
+        pool: &id,
+        address: SocketAddr::from(([127, 0, 0, 1], 80)),
+        trust: None,
+        dns: None,
+    };
+
+    let used = pool.lane(&key, &metrics);
+    pool.sweep();
+    let still = pool.lane(&key, &metrics);
+    assert!(Arc::ptr_eq(&used, &still));
+
+    let gone = Arc::downgrade(&used);
+    drop((used, still));
+    pool.sweep();
+    assert!(gone.upgrade().is_none());
 }
 
 #[tokio::test]

@@ -157,3 +157,45 @@ async fn a_body_that_is_not_what_was_said_costs_the_connection() {
     assert!(!endpoint.seen().contains("evil"));
     assert_eq!(endpoint.connections(), 2);
 }
+
+/// Pieces of 32 KiB that are taken before the one who pushes has to wait.
+async fn pieces_taken(upstream: &mut Upstream) -> usize {
+    let head = Request::new(Method::PUT).head;
+    upstream.send_head(&head, Length::Unknown).unwrap();
+    let piece = Bytes::from(vec![0; 32 * 1024]);
+    let mut taken = 0;
+    poll_fn(|context| {
+        while upstream.poll_room(context)?.is_ready() {
+            upstream.push(piece.clone());
+            taken += 1;
+            assert!(taken < 4096, "it never has to wait");
+        }
+        Poll::Ready(Ok::<_, EndpointFault>(()))
+    })
+    .await
+    .unwrap();
+    taken
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_read_makes_the_sender_wait() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = Way::new();
+    let facts = facts(listener.local_addr().unwrap(), Protocol::H1);
+    let (accepted, opened) = tokio::join!(listener.accept(), way.mesh.open(&facts));
+    let (_silent, mut upstream) = (accepted.unwrap(), opened.unwrap());
+
+    assert!(pieces_taken(&mut upstream).await >= 2);
+}
+
+#[tokio::test]
+async fn an_http2_endpoint_that_gives_no_room_makes_the_sender_wait() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = Way::new();
+    let facts = facts(listener.local_addr().unwrap(), Protocol::H2);
+    let (accepted, opened) = tokio::join!(listener.accept(), way.mesh.open(&facts));
+    let (_silent, mut upstream) = (accepted.unwrap(), opened.unwrap());
+
+    // Two wait here; the window an endpoint starts with has room for less than two more.
+    assert!((2..=4).contains(&pieces_taken(&mut upstream).await));
+}
