@@ -29,7 +29,11 @@ impl From<ClientFault> for BodyFault {
     fn from(fault: ClientFault) -> Self {
         match fault {
             ClientFault::Frame(fault) => Self::Refused(fault.into()),
-            ClientFault::Gone | ClientFault::Io(_) => Self::ClientLeft,
+            ClientFault::Gone => Self::ClientLeft,
+            ClientFault::Io(error) => {
+                tracing::debug!(%error, "a client's connection broke");
+                Self::ClientLeft
+            }
         }
     }
 }
