@@ -27,8 +27,6 @@ pub(crate) enum Cause {
     UnknownFrames,
     /// All frames together, beside what they carried.
     Frames,
-    /// A window opened beyond 2^31-1 octets on a stream that is over (RFC 9113 section 6.9.1).
-    WindowOverflow,
     /// The first frame was not SETTINGS (RFC 9113 section 3.4).
     FirstFrame,
     /// No preface and SETTINGS in time.
@@ -60,7 +58,6 @@ impl Cause {
             Self::EmptyHeaders => "empty-headers",
             Self::UnknownFrames => "unknown-frames",
             Self::Frames => "frames",
-            Self::WindowOverflow => "window-overflow",
             Self::FirstFrame => "first-frame",
             Self::GreetingTimeout => "greeting-timeout",
             Self::SettingsTimeout => "settings-timeout",
@@ -74,7 +71,6 @@ impl Cause {
     /// The code of the GOAWAY.
     pub(crate) const fn code(self) -> Code {
         match self {
-            Self::WindowOverflow => Code::FLOW_CONTROL_ERROR,
             Self::FirstFrame | Self::Protocol => Code::PROTOCOL_ERROR,
             Self::SettingsTimeout => Code::SETTINGS_TIMEOUT,
             Self::Unresponsive => Code::NO_ERROR,

@@ -273,7 +273,8 @@ where
     }
 
     fn is_woken(&self) -> bool {
-        self.engine_part.is_woken() || self.streams_part.is_woken()
+        let is_draining = !self.is_leaving && self.drain_part.is_woken();
+        is_draining || self.engine_part.is_woken() || self.streams_part.is_woken()
     }
 
     fn poll_streams(&mut self) {
@@ -306,6 +307,9 @@ where
             }
         };
         self.note_refused();
+        if ended.is_pending() {
+            self.wire.reset_overflowed();
+        }
         if let Some(cause) = self.wire.cause() {
             return Poll::Ready(Some(Ended::ByUs(cause)));
         }
@@ -318,19 +322,24 @@ where
         ended
     }
 
-    fn accept(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    fn accept(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.connection.count_request();
         let stream = respond.stream_id().as_u32();
         self.wire.with_meter(|meter| meter.accepted(stream));
         let cost = head_cost(&request);
-        if self.heads + cost > MAX_HEADS {
-            respond.send_reset(Code::REFUSED_STREAM);
+        let mut client = H2Client::new(request, respond);
+        if client.head().target.is_empty() {
+            // RFC 9113 section 8.3.1; h2 misses a `:path` only beside an `:authority`.
+            client.fail(Code::PROTOCOL_ERROR);
+            self.metrics.h2_stream_ended("malformed");
+            self.requests.refused(Reason::FrameMalformed, None);
+        } else if self.heads + cost > MAX_HEADS {
+            client.fail(Code::REFUSED_STREAM);
             self.metrics.h2_stream_ended("heads-in-flight");
             self.requests.refused(Reason::HeadTooLarge, None);
         } else {
             self.heads += cost;
             self.idle_since = None;
-            let client = H2Client::new(request, respond);
             self.open.push((self.carry)(self.requests, client, cost));
             self.streams_part.mark();
         }
@@ -403,6 +412,14 @@ where
     fn clocks(&self) -> Clocks {
         let limits = &self.connection.limits;
         let heard = self.wire.heard();
+        // The last answers may still be on their way to a slow client: as long as it takes some, it is not idle.
+        let idle_since = self.idle_since.map(|since| {
+            if heard.is_behind || self.engine.has_streams() {
+                since.max(heard.last_write)
+            } else {
+                since
+            }
+        });
         Clocks {
             header_timeout: limits.header_timeout,
             idle_timeout: limits.idle_timeout,
@@ -411,13 +428,10 @@ where
             last_read: heard.last_read,
             amid_since: heard.amid_since,
             pinged: self.pinged,
-            idle_since: self.idle_since,
+            idle_since,
             is_greeted: heard.is_greeted,
             is_acknowledged: heard.is_acknowledged,
             is_leaving: self.is_leaving,
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -71,6 +71,8 @@ pub(crate) struct Meter {
     /// Streams whose head came and that h2 has not handed over, in order.
     waiting: Vec<u32>,
     refused: Vec<Refused>,
+    /// A stream whose window was opened too wide, until somebody says so.
+    overflowed: Option<u32>,
 }
 
 /// A stream that h2 answered by itself.
@@ -112,6 +114,7 @@ impl Default for Meter {
             header_bytes: 0,
             waiting: Vec::new(),
             refused: Vec::new(),
+            overflowed: None,
         }
     }
 }
@@ -179,6 +182,15 @@ impl Meter {
         std::mem::take(&mut self.refused)
     }
 
+    /// A stream whose window was opened too wide and of which h2 knows nothing any more; only between two frames
+    /// that are sent, where another one may stand.
+    pub(crate) fn take_overflowed(&mut self) -> Option<u32> {
+        if self.sent.unfinished().is_some() {
+            return None;
+        }
+        self.overflowed.take()
+    }
+
     /// Gives memory back.
     pub(crate) fn shrink(&mut self) {
         if self.waiting.is_empty() {
@@ -205,7 +217,7 @@ impl Meter {
         }
         if frame.kind == kind::WINDOW_UPDATE && !self.windows.widen(frame.stream, frame.word() & 0x7fff_ffff)
         {
-            return Err(Cause::WindowOverflow);
+            self.overflowed = Some(frame.stream);
         }
         self.buckets.charge(now, frame)
     }
@@ -232,6 +244,9 @@ impl Meter {
             kind::HEADERS => self.answered(frame.stream, Refused::Answered),
             kind::RST_STREAM => {
                 let code = frame.word();
+                if self.overflowed == Some(frame.stream) {
+                    self.overflowed = None;
+                }
                 self.answered(frame.stream, Refused::Reset(code));
                 let is_provoked = is_provoked(code);
                 if is_provoked && !self.buckets.provoked.spend(&PROVOKED_RESETS, now, 1) {

@@ -18,3 +18,6 @@ mod wire;
 
 pub(crate) use connection::{Requests, serve};
 pub(crate) use stream::H2Client;
+
+#[cfg(test)]
+mod tests;

@@ -414,6 +414,3 @@ fn fault(error: h2::Error) -> ClientFault {
 fn broken(why: &'static str) -> ClientFault {
     ClientFault::Io(io::Error::new(io::ErrorKind::InvalidData, why))
 }
-
-#[cfg(test)]
-mod tests;

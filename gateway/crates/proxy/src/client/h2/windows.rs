@@ -32,8 +32,11 @@ impl Windows {
             self.credits.remove(0);
         }
         credit += i64::from(increment);
+        if credit > MAX_WINDOW {
+            return false;
+        }
         self.credits.push((stream, credit));
-        credit <= MAX_WINDOW
+        true
     }
 
     /// We used some of a window.
@@ -62,6 +65,7 @@ mod tests {
 
         assert!(windows.widen(1, MAX));
         assert!(!windows.widen(1, 1));
+        assert!(windows.widen(1, MAX), "the error was told");
         assert!(windows.widen(3, MAX));
     }
 

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::cause::Cause;
+use super::frames::kind;
 use super::meter::Meter;
 
 /// Bytes collected before they are written through: four full TLS records.
@@ -39,6 +40,10 @@ pub(crate) struct Wire<S> {
 pub(crate) struct Heard {
     /// When it last sent anything.
     pub(crate) last_read: Instant,
+    /// When it last took anything.
+    pub(crate) last_write: Instant,
+    /// Something waits to be written.
+    pub(crate) is_behind: bool,
     /// Since when it owes the rest of a head.
     pub(crate) amid_since: Option<Instant>,
     /// Preface and SETTINGS came.
@@ -54,6 +59,7 @@ struct Shared<S> {
     collected: BytesMut,
     opened: Instant,
     last_read: Instant,
+    last_write: Instant,
     amid_since: Option<Instant>,
     cause: Option<Cause>,
     /// The socket had nothing more to read and will wake the reader.
@@ -72,6 +78,7 @@ impl<S> Wire<S> {
             collected: BytesMut::new(),
             opened: now,
             last_read: now,
+            last_write: now,
             amid_since: None,
             cause: None,
             is_dry: false,
@@ -101,10 +108,28 @@ impl<S> Wire<S> {
         let shared = self.lock();
         Heard {
             last_read: shared.last_read,
+            last_write: shared.last_write,
+            is_behind: !shared.collected.is_empty(),
             amid_since: shared.amid_since,
             is_greeted: shared.meter.is_greeted(),
             is_acknowledged: shared.meter.is_acknowledged(),
         }
+    }
+
+    /// Answers for a stream whose window was opened beyond its end after h2 had forgotten it (RFC 9113
+    /// section 6.9.1).
+    pub(crate) fn reset_overflowed(&self) {
+        let mut shared = self.lock();
+        let Some(stream) = shared.meter.take_overflowed() else {
+            return;
+        };
+        let mut frame = [0, 0, 4, kind::RST_STREAM, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let (_, rest) = frame.split_at_mut(5);
+        let (id, code) = rest.split_at_mut(4);
+        id.copy_from_slice(&stream.to_be_bytes());
+        code.copy_from_slice(&u32::from(h2::Reason::FLOW_CONTROL_ERROR).to_be_bytes());
+        shared.note_sent(&frame);
+        shared.collected.extend_from_slice(&frame);
     }
 
     /// The reader was woken: the socket is asked again.
@@ -112,6 +137,12 @@ impl<S> Wire<S> {
         let mut shared = self.lock();
         shared.is_dry = false;
         shared.meter.clear_header_bytes();
+    }
+
+    /// What is reserved for bytes that wait to be written.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.lock().collected.capacity()
     }
 
     /// Keeps no memory while there is nothing to do.
@@ -162,6 +193,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
+impl<S> Shared<S> {
+    /// Lets the meter see what is sent.
+    fn note_sent(&mut self, bytes: &[u8]) {
+        let now = millis(self.opened.elapsed());
+        if let Err(cause) = self.meter.send(now, bytes) {
+            self.cause.get_or_insert(cause);
+        }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
     fn poll_write_out(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.collected.is_empty() {
@@ -171,6 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
             }
             self.collected.advance(written);
             self.is_unflushed = true;
+            self.last_write = Instant::now();
         }
         self.collected.clear();
         Poll::Ready(Ok(()))
@@ -223,13 +265,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
             // The socket is full and will wake the writer.
             return Poll::Pending;
         }
-        let now = millis(self.opened.elapsed());
         let mut taken = 0;
         for piece in pieces {
             let part = piece.get(..piece.len().min(room)).unwrap_or_default();
-            if let Err(cause) = self.meter.send(now, part) {
-                self.cause.get_or_insert(cause);
-            }
+            self.note_sent(part);
             self.collected.extend_from_slice(part);
             room -= part.len();
             taken += part.len();

@@ -268,8 +268,32 @@ fn a_stream_window_beyond_2_31_is_refused_after_its_answer() {
     open(&mut meter, 1);
     let update = encode(kind::WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff]);
 
-    assert_eq!(meter.receive(0, &update), Ok(()));
-    assert_eq!(meter.receive(0, &update), Err(Cause::WindowOverflow));
+    meter.receive(0, &update).unwrap();
+    assert_eq!(meter.take_overflowed(), None);
+    meter.receive(0, &update).unwrap();
+
+    let half = &encode(kind::DATA, 0, 3, &[0; 10])[..12];
+    meter.send(0, half).unwrap();
+    assert_eq!(meter.take_overflowed(), None, "not within another frame");
+    meter.send(0, &[0; 7]).unwrap();
+    assert_eq!(meter.take_overflowed(), Some(1));
+    assert_eq!(meter.take_overflowed(), None);
+}
+
+#[test]
+fn a_window_that_h2_answers_for_needs_no_other_answer() {
+    let mut meter = greeted();
+    open(&mut meter, 1);
+    for _ in 0..2 {
+        let update = encode(kind::WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff]);
+        meter.receive(0, &update).unwrap();
+    }
+
+    meter
+        .send(0, &encode(kind::RST_STREAM, 0, 1, &[0, 0, 0, 3]))
+        .unwrap();
+
+    assert_eq!(meter.take_overflowed(), None);
 }
 
 #[test]
