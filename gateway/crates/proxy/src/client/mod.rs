@@ -84,15 +84,15 @@ impl From<io::Error> for ClientFault {
 
 /// A client with one request.
 pub(crate) enum Client {
-    /// Over HTTP/1.0 or HTTP/1.1.
-    H1(H1Client),
+    /// Over HTTP/1.0 or HTTP/1.1; apart, so that an HTTP/2 stream does not carry its size.
+    H1(Box<H1Client>),
     /// Over HTTP/2.
     H2(H2Client),
 }
 
 impl Client {
     /// The head of its request.
-    pub(crate) const fn head(&self) -> &ClientHead {
+    pub(crate) fn head(&self) -> &ClientHead {
         match self {
             Self::H1(client) => client.head(),
             Self::H2(client) => client.head(),
@@ -185,12 +185,12 @@ impl Client {
     }
 
     /// True once a final head was queued.
-    pub(crate) const fn is_started(&self) -> bool {
+    pub(crate) fn is_started(&self) -> bool {
         self.status().is_some()
     }
 
     /// The status of the final head, once it was queued.
-    pub(crate) const fn status(&self) -> Option<StatusCode> {
+    pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::H1(client) => client.status(),
             Self::H2(client) => client.status(),

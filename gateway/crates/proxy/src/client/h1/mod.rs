@@ -68,10 +68,10 @@ pub(crate) async fn serve(exchanges: &impl Exchanges, mut socket: ClientSocket, 
             Ok(client) => client,
             Err((socket, fault)) => return Box::pin(refuse(exchanges, socket, &connection, fault)).await,
         };
-        let mut client = Client::H1(client);
+        let mut client = Client::H1(Box::new(client));
         exchanges.exchange(&mut client, &connection).await;
         let Client::H1(client) = client else { return };
-        match client.into_next() {
+        match (*client).into_next() {
             Ok(next) => (socket, ahead) = next,
             Err(closing) => return Box::pin(closing.close()).await,
         }

@@ -35,7 +35,11 @@ impl Outbox {
 
     /// True when everything has left.
     pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0 && !self.needs_flush
+        !self.has_unwritten() && !self.needs_flush
+    }
+
+    fn has_unwritten(&self) -> bool {
+        !(self.parts.is_empty() && self.tail.is_empty())
     }
 
     /// Where the next bytes are put, with room for about so many.
@@ -64,7 +68,7 @@ impl Outbox {
         socket: &mut ClientSocket,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while self.len() > 0 {
+        while self.has_unwritten() {
             let count = ready!(self.poll_write_once(socket, context))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

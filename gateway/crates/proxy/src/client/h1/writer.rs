@@ -89,7 +89,9 @@ impl Writer {
 
     /// Queues an interim response.
     pub(super) fn interim(&mut self, status: StatusCode, fields: Option<&HeaderMap>) {
-        if self.asked.is_http10 || self.framing != Framing::Unstarted {
+        let is_crowded = self.outbox.len() >= MAX_UNWRITTEN;
+        if self.asked.is_http10 || self.framing != Framing::Unstarted || is_crowded {
+            // They may always be left out, and an endpoint could send them without end.
             return;
         }
         let head = self.outbox.room(256);

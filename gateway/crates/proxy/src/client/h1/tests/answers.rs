@@ -249,6 +249,28 @@ async fn interim_responses_go_to_who_knows_them() {
 }
 
 #[tokio::test]
+async fn interim_responses_without_end_are_dropped_and_the_answer_is_not() {
+    let (mut client, mut peer) = client(GET).await;
+    let hints = fields(&[(http::header::LINK, "</a>")]);
+
+    for _ in 0..100_000 {
+        client.interim(StatusCode::EARLY_HINTS, &hints);
+    }
+    client
+        .start(StatusCode::NO_CONTENT, HeaderMap::new(), Length::None)
+        .unwrap();
+    client.finish(None).unwrap();
+    let writing = async {
+        flush(&mut client).await;
+        drop(client);
+    };
+    let (seen, ()) = tokio::join!(rest(&mut peer), writing);
+
+    assert!(seen.len() < 70 * 1024, "{}", seen.len());
+    assert!(seen.ends_with("HTTP/1.1 204 No Content\r\n\r\n"));
+}
+
+#[tokio::test]
 async fn a_reader_that_stops_stops_the_answer() {
     let (mut client, mut peer) = client(GET).await;
     client
