@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use portcullis_framing::Bounds;
 use portcullis_pipeline::UpstreamHead;
 use tokio::io::AsyncReadExt;
 
@@ -25,11 +24,6 @@ use super::pool::{IDLE_TIME, Lane};
 use super::stream::{Calm, UpstreamStream};
 use crate::message::{Length, Piece};
 
-/// What a response head may be.
-const BOUNDS: Bounds = Bounds {
-    max_bytes: 64 * 1024,
-    max_fields: 256,
-};
 /// One exchange.
 pub(crate) struct H1Exchange {
     stream: UpstreamStream,
@@ -108,26 +102,13 @@ impl H1Exchange {
         context: &mut Context<'_>,
     ) -> Poll<Result<ResponseHead, EndpointFault>> {
         loop {
-            let scanner = match &mut self.incoming.state {
-                State::Head(scanner) => scanner,
-                State::Broken(fault) => return Poll::Ready(Err(*fault)),
-                State::Body(_) | State::Raw | State::Over => {
-                    return self.fail(EndpointFault::protocol("no head is awaited"));
-                }
-            };
-            match scanner.scan(&self.incoming.buffer, &BOUNDS) {
-                Ok(Some(found)) => {
-                    let head = self.incoming.take_head(&found);
-                    return match head {
-                        Ok((head, patience)) => {
-                            self.patience = self.patience.min(patience);
-                            Poll::Ready(Ok(head))
-                        }
-                        Err(fault) => self.fail(fault),
-                    };
+            match self.incoming.next_head() {
+                Ok(Some((head, patience))) => {
+                    self.patience = self.patience.min(patience);
+                    return Poll::Ready(Ok(head));
                 }
                 Ok(None) => {}
-                Err(fault) => return self.fail(EndpointFault::protocol(fault.why)),
+                Err(fault) => return self.fail(fault),
             }
             match ready!(self.poll_read(context)) {
                 Ok(0) => return self.fail(EndpointFault::reset("closed before its head was whole")),

@@ -34,6 +34,10 @@ use crate::message::{Length, Piece};
 ///
 /// The writing methods never fail on their own: an endpoint that stops reading may have answered already, so a
 /// broken write is remembered and reading decides.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the big one is the common one, and a box would be an allocation for each request"
+)]
 pub(crate) enum Upstream {
     /// Over HTTP/1.1.
     H1(H1Exchange),

@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use http::{Method, StatusCode};
-use portcullis_framing::{self as framing, Asked, BodyFraming, BodyReader, ResponseScanner, Step};
+use portcullis_framing::{self as framing, Asked, BodyFraming, BodyReader, Bounds, ResponseScanner, Step};
 use portcullis_pipeline::UpstreamHead;
 
 use crate::endpoint::attempt::{EndpointFault, ResponseHead};
 use crate::endpoint::head::{self, MAX_INTERIM};
 use crate::message::Piece;
 
+/// What a response head may be.
+const BOUNDS: Bounds = Bounds {
+    max_bytes: 64 * 1024,
+    max_fields: 256,
+};
 /// The first read: an ordinary answer whole.
 const FIRST_READ: usize = 8 * 1024;
 /// A read of a body that is known to be big, or has shown it.
@@ -23,6 +28,7 @@ const SLACK: usize = 256;
 pub(super) struct Incoming {
     pub(super) buffer: BytesMut,
     room: usize,
+    scanner: ResponseScanner,
     pub(super) state: State,
     interim: usize,
     is_head: bool,
@@ -34,7 +40,7 @@ pub(super) struct Incoming {
 /// What is read next.
 pub(super) enum State {
     /// A head, interim or final.
-    Head(ResponseScanner),
+    Head,
     /// The body.
     Body(BodyReader),
     /// After a switch of protocols: bytes as they come.
@@ -51,7 +57,8 @@ impl Incoming {
         Self {
             buffer: BytesMut::new(),
             room: FIRST_READ,
-            state: State::Head(ResponseScanner::new(Asked::Other)),
+            scanner: ResponseScanner::new(Asked::Other),
+            state: State::Head,
             interim: 0,
             is_head: false,
             is_upgrade: false,
@@ -63,7 +70,8 @@ impl Incoming {
     pub(super) fn expect(&mut self, head: &UpstreamHead) {
         self.is_head = head.method == Method::HEAD;
         self.is_upgrade = head.is_websocket;
-        self.state = State::Head(ResponseScanner::new(self.asked()));
+        self.scanner = ResponseScanner::new(self.asked());
+        self.state = State::Head;
     }
 
     const fn asked(&self) -> Asked {
@@ -79,8 +87,24 @@ impl Incoming {
         matches!(self.state, State::Over)
     }
 
+    /// The next head, when all of it is here, and how long the endpoint keeps the connection afterwards.
+    pub(super) fn next_head(&mut self) -> Result<Option<(ResponseHead, Duration)>, EndpointFault> {
+        match &self.state {
+            State::Head => {}
+            State::Broken(fault) => return Err(*fault),
+            State::Body(_) | State::Raw | State::Over => {
+                return Err(EndpointFault::protocol("no head is awaited"));
+            }
+        }
+        match self.scanner.scan(&self.buffer, &BOUNDS) {
+            Ok(Some(found)) => self.take_head(&found).map(Some),
+            Ok(None) => Ok(None),
+            Err(fault) => Err(EndpointFault::protocol(fault.why)),
+        }
+    }
+
     /// Takes a head out of the buffer.
-    pub(super) fn take_head(
+    fn take_head(
         &mut self,
         found: &framing::ResponseHead,
     ) -> Result<(ResponseHead, Duration), EndpointFault> {
@@ -115,7 +139,7 @@ impl Incoming {
             State::Raw => return Ok(Some(Piece::Data(self.buffer.split().freeze()))),
             State::Over => return Ok(None),
             State::Broken(fault) => return Err(*fault),
-            State::Head(_) => return Err(EndpointFault::protocol("no body is awaited")),
+            State::Head => return Err(EndpointFault::protocol("no body is awaited")),
         };
         let step = reader
             .next(&self.buffer)

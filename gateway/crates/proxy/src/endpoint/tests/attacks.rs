@@ -254,7 +254,7 @@ async fn words_out_of_turn_on_a_kept_connection_close_it() {
     };
     let answering = async {
         let mut buffer = [0; 1024];
-        first.read(&mut buffer).await.unwrap();
+        assert!(first.read(&mut buffer).await.unwrap() > 0);
         first.write_all(HELLO).await.unwrap();
     };
     let (answer, ()) = tokio::join!(exchange(&mut upstream, Request::get()), answering);
