@@ -83,6 +83,10 @@ impl From<io::Error> for ClientFault {
 }
 
 /// A client with one request.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an HTTP/2 stream stays where it is polled; only the rarer and larger one pays for an allocation"
+)]
 pub(crate) enum Client {
     /// Over HTTP/1.0 or HTTP/1.1; apart, so that an HTTP/2 stream does not carry its size.
     H1(Box<H1Client>),
