@@ -5,7 +5,7 @@
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 use portcullis_model::path;
-use portcullis_pipeline::stages::normalize::{canonical_host, canonical_path, canonical_query};
+use portcullis_pipeline::stages::normalize::{canonical_host, canonical_path, canonical_query, read_path};
 
 fuzz_target!(|target: &[u8]| {
     let split = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
@@ -19,7 +19,17 @@ fuzz_target!(|target: &[u8]| {
             assert!(!matches!(&*decoded, "." | ".."), "{accepted}");
             assert!(!decoded.contains(['/', '\\', ';']) && !decoded.chars().any(char::is_control), "{accepted}");
         }
-        assert_eq!(canonical_path(accepted.as_bytes()).as_deref(), Ok(accepted.as_str()));
+        assert_eq!(canonical_path(accepted.as_bytes()).as_deref(), Ok(&*accepted));
+    }
+    // What a route may allow is canonical too, and no opt-in lets a dot segment or a control byte in.
+    if let Ok((odd, oddities)) = read_path(raw_path) {
+        assert_eq!(read_path(odd.as_bytes()).as_ref().map(|(text, _)| &**text), Ok(&*odd));
+        let mut layer = odd.clone().into_owned();
+        for _ in 0..if oddities.is_empty() { 1 } else { 4 } {
+            layer = path::decode(&layer).into_owned();
+            assert!(!layer.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")), "{odd}");
+            assert!(!layer.chars().any(|letter| letter.is_ascii_control()), "{odd}");
+        }
     }
     if let Ok(query) = canonical_query(rest.strip_prefix(b"?").unwrap_or(rest)) {
         assert_eq!(canonical_query(query.text.as_bytes()).as_ref(), Ok(&query));

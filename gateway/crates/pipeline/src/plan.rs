@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::stages::normalize::{PathOddities, PathOddity};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use portcullis_admission::plan::{AdmissionPlan, AuthorizePlan, GuardRef};
@@ -142,6 +143,8 @@ pub struct RoutePlan {
     pub websocket: bool,
     /// Cross-origin rules.
     pub cors: Option<CorsPlan>,
+    /// What its endpoint reads in a path the way we do; nothing by default.
+    pub path_allow: PathOddities,
     /// What changes in the target and host.
     pub rewrite: RewritePlan,
     /// Fields of the outgoing request.

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, Method, StatusCode};
 use portcullis_model::{Guard, Mode, Origin, Problems};
-use portcullis_pipeline::plan::{Class, HostRewrite};
+use portcullis_pipeline::plan::{Class, HostRewrite, PathOddity};
 use portcullis_routing::plan::RetryScope;
 use serde_json::{Value, json};
 
@@ -52,6 +52,8 @@ section! {
         optional upgrade: List<Upgrade>,
         /// Cross-origin rules for browsers.
         optional cors: Cors,
+        /// What a path may hold that is refused otherwise.
+        optional path: PathKeys,
         /// What changes in the target and host.
         optional rewrite: Rewrite,
         /// Fields of the request to the endpoint.
@@ -321,6 +323,26 @@ section! {
 }
 
 words! { RetryScope { "region" => Self::Region, "any" => Self::Any } later { "endpoint" } }
+
+section! {
+    /// What a path may hold that is refused otherwise, because endpoints read it in more than one way.
+    struct PathKeys {
+        /// What the endpoint reads as the gateway does: `encoded-slash` (`%2F` is part of a segment), `backslash` (a
+        /// letter, sent as `%5C`), `semicolon` (a letter; nothing is cut off), `empty-segment` (`//` stays, and is not
+        /// one slash), `double-encoding` (`%252F` is not decoded twice). None by default.
+        required allow: List<PathOddity>,
+    }
+}
+
+words! {
+    PathOddity {
+        "encoded-slash" => Self::EncodedSlash,
+        "backslash" => Self::Backslash,
+        "semicolon" => Self::Semicolon,
+        "empty-segment" => Self::EmptySegment,
+        "double-encoding" => Self::DoubleEncoding,
+    }
+}
 
 /// A protocol to upgrade to.
 #[derive(Clone, Copy, Debug)]

@@ -114,6 +114,11 @@ fn route(
         }),
         websocket: items(&route.upgrade).next().is_some(),
         cors,
+        path_allow: route
+            .path
+            .get()
+            .map(|path| items(&path.allow).map(|oddity| oddity.value).collect())
+            .unwrap_or_default(),
         rewrite: rewrite?,
         request_fields,
         response_fields,

@@ -9,7 +9,7 @@ use portcullis_model::{Reason, Rejection, Stage};
 use portcullis_routing::route_table::{NoRoute, Params};
 
 use super::cors;
-use super::normalize::Canonical;
+use super::normalize::{Canonical, PathOddities};
 use super::shed::Unshed;
 use crate::answer::LocalAnswer;
 use crate::context::Context;
@@ -38,7 +38,9 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
     let Some(listener) = snapshot.listener(&context.connection.listener) else {
         return Err(Rejection::new(Reason::RouteNotFound));
     };
+    let within = |allowed| canonical.oddities.within(allowed).map_err(Rejection::new);
     if let ListenerRole::RedirectToHttps { port } = listener.role {
+        within(PathOddities::default())?;
         let answer = to_https(&canonical, port)?;
         context.note_as("answered", Stage::MatchRoute, None, || {
             "the listener redirects to HTTPS".to_owned()
@@ -50,6 +52,7 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
         && let Some(cors) = &found.value.plan.cors
     {
         let route = Arc::clone(found.value);
+        within(route.plan.path_allow)?;
         note_route(context, &route);
         let answer = cors::answer_preflight(cors, &canonical, &method)?;
         context.note_as("answered", Stage::MatchRoute, Some(&cors.origin), || {
@@ -59,6 +62,10 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
     }
     let found = match listener.routes.find(&canonical.head()) {
         Ok(found) => found,
+        Err(_) if !canonical.oddities.is_empty() => {
+            within(PathOddities::default())?;
+            return Err(Rejection::new(Reason::RouteNotFound));
+        }
         Err(NoRoute::NotFound) => return Err(Rejection::new(Reason::RouteNotFound)),
         Err(NoRoute::MethodNotAllowed(methods)) => {
             return Err(method_not_allowed(Reason::MethodNotAllowed, &methods));
@@ -73,6 +80,7 @@ pub(crate) fn match_route(context: &mut Context<'_>, unshed: Unshed) -> Result<M
         Params::new()
     };
     note_route(context, &route);
+    within(route.plan.path_allow).map_err(|rejection| rejection.decided_by(&route.plan.origin))?;
     if canonical.wants_other_upgrade || (canonical.wants_websocket && !route.plan.websocket) {
         return Err(Rejection::new(Reason::UpgradeNotAllowed).decided_by(&route.plan.origin));
     }

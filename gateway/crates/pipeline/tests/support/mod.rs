@@ -18,8 +18,8 @@ use portcullis_admission::plan::{
 use portcullis_identity::KeyFetch;
 use portcullis_model::{Guard, ListenerId, Origin, PoolId, Reason, RegionId, Rejection, RouteId};
 use portcullis_pipeline::plan::{
-    ActionPlan, Class, ConnectionLimits, FieldsPlan, GatewayPlan, ListenerPlan, ListenerRole, RewritePlan,
-    RoutePlan, RouteTimeouts,
+    ActionPlan, Class, ConnectionLimits, FieldsPlan, GatewayPlan, ListenerPlan, ListenerRole, PathOddities,
+    RewritePlan, RoutePlan, RouteTimeouts,
 };
 use portcullis_pipeline::{
     Admission, Boards, ConnectionFacts, DecisionRecord, Exchange, Gateway, HeldBodies, LocalAnswer, Now,
@@ -186,6 +186,7 @@ pub fn route(name: &str, path: &str) -> RoutePlan {
         retry: RetryPlan::default(),
         websocket: false,
         cors: None,
+        path_allow: PathOddities::default(),
         rewrite: RewritePlan::default(),
         request_fields: FieldsPlan::default(),
         response_fields: FieldsPlan::default(),

@@ -21,8 +21,8 @@ use portcullis_identity::plan::{
 };
 use portcullis_model::{Guard, ListenerId, Origin, PoolId, Redacted, RegionId, RouteId};
 use portcullis_pipeline::plan::{
-    ActionPlan, Class, ConnectionLimits, FieldsPlan, GatewayPlan, ListenerPlan, ListenerRole, RewritePlan,
-    RoutePlan, RouteTimeouts,
+    ActionPlan, Class, ConnectionLimits, FieldsPlan, GatewayPlan, ListenerPlan, ListenerRole, PathOddities,
+    RewritePlan, RoutePlan, RouteTimeouts,
 };
 use portcullis_pipeline::{
     Boards, DecisionRecord, Gateway, HeldBodies, Now, RecordSink, SnapshotStore, compile,
@@ -216,6 +216,7 @@ pub fn route(name: &str) -> RoutePlan {
         retry: RetryPlan::default(),
         websocket: false,
         cors: None,
+        path_allow: PathOddities::default(),
         rewrite: RewritePlan::default(),
         request_fields: FieldsPlan::default(),
         response_fields: FieldsPlan::default(),

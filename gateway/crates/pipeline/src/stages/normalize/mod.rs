@@ -4,6 +4,7 @@
 mod authority;
 mod fields;
 mod names;
+mod oddity;
 mod path;
 mod query;
 
@@ -15,7 +16,8 @@ use portcullis_model::{Query, Reason, Rejection, RequestHead, Stage, UrlScheme};
 
 pub use self::authority::canonical_host;
 pub use self::fields::strip_hop_by_hop;
-pub use self::path::canonical_path;
+pub use self::oddity::{PathOddities, PathOddity};
+pub use self::path::{canonical_path, read_path};
 pub use self::query::canonical_query;
 
 use crate::connection::RawHead;
@@ -33,6 +35,8 @@ pub struct Canonical {
     pub host: Arc<str>,
     /// The path; shared with the record.
     pub path: Arc<str>,
+    /// What of the path its route has to allow.
+    pub oddities: PathOddities,
     /// The query.
     pub query: Query,
     /// The fields.
@@ -102,7 +106,7 @@ fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Box<Canonica
     }
     let host = authority::canonical_host(raw.authority, raw.headers)?;
     let mut halves = raw.target.splitn(2, |byte| *byte == b'?');
-    let path = canonical_path(halves.next().unwrap_or_default())?;
+    let (path, oddities) = read_path(halves.next().unwrap_or_default())?;
     let query = canonical_query(halves.next().unwrap_or_default())?;
     let peer = context.connection.peer.ip().to_canonical();
     let fields = fields::canonical_fields(raw.headers, peer, &context.snapshot.plan.trusted_proxies)?;
@@ -120,6 +124,7 @@ fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Box<Canonica
         },
         host: host.into(),
         path: path.into(),
+        oddities,
         query,
         headers: fields.headers,
         client: fields.client,

@@ -1,37 +1,60 @@
 //! One canonical path, or a refusal.
 //!
 //! Canonical means: absolute; every byte that RFC 3986 allows in a segment stands as itself and every other one
-//! percent-encoded in upper case; UTF-8 once decoded; no dot, empty or parametrised segments; nothing that some
-//! endpoint could decode a second time. What cannot be brought to that form without a choice is refused
-//! (CVE-2021-29492, CVE-2026-26205, CVE-2026-73551 and their kin).
+//! percent-encoded in upper case; UTF-8 once decoded; no dot segments. What endpoints read in more than one way is
+//! told beside it as [`PathOddities`], and is refused unless the route allows it (CVE-2021-29492, CVE-2026-26205,
+//! CVE-2026-73551 and their kin).
 
 use std::borrow::Cow;
 
 use portcullis_model::Reason;
 use portcullis_model::path::hex;
 
+use super::oddity::{PathOddities, PathOddity, is_treacherous};
+
 const UPPER_HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// The canonical form of a raw path.
+/// The canonical form of a raw path that no endpoint reads in two ways.
 ///
 /// # Errors
 /// Returns the reason for which the path is ambiguous or malformed.
 pub fn canonical_path(raw: &[u8]) -> Result<Cow<'_, str>, Reason> {
-    if raw.first() != Some(&b'/') {
-        return Err(Reason::TargetInvalid);
+    let (path, oddities) = read_path(raw)?;
+    oddities.within(PathOddities::default())?;
+    Ok(path)
+}
+
+/// The canonical form of a raw path, and what of it a route would have to allow.
+///
+/// # Errors
+/// Returns the reason for which the path is malformed, or ambiguous in a way that no route can allow.
+pub fn read_path(raw: &[u8]) -> Result<(Cow<'_, str>, PathOddities), Reason> {
+    // Two slashes at the start are read as an authority by some (CVE-2026-26205).
+    match raw {
+        [b'/', b'/', ..] => return Err(Reason::PathEmptySegment),
+        [b'/', ..] => {}
+        _ => return Err(Reason::TargetInvalid),
     }
+    let mut oddities = PathOddities::default();
     // Most paths need no change, only a look.
     if raw.iter().all(|byte| *byte == b'/' || is_segment_byte(*byte)) {
         let text = std::str::from_utf8(raw).map_err(|_| Reason::PathUtf8)?;
-        refuse_segments(text)?;
-        return Ok(Cow::Borrowed(text));
+        look_at_segments(text, &mut oddities)?;
+        return Ok((Cow::Borrowed(text), oddities));
     }
-    rewrite(raw).map(Cow::Owned)
+    let text = rewrite(raw, &mut oddities)?;
+    look_at_segments(&text, &mut oddities)?;
+    if !oddities.is_empty() && is_treacherous(&text) {
+        // Named by what makes it treacherous, as long as that is not allowed; the route is not known yet, and this
+        // cannot be allowed at all.
+        oddities.within(PathOddities::default())?;
+    }
+    Ok((Cow::Owned(text), oddities))
 }
 
 /// The canonical form of a path that is not canonical, or not plainly so.
-fn rewrite(raw: &[u8]) -> Result<String, Reason> {
-    let mut text = String::with_capacity(raw.len());
+fn rewrite(raw: &[u8], oddities: &mut PathOddities) -> Result<String, Reason> {
+    let mut text = String::with_capacity(raw.len() + 8);
     let mut decoded: Vec<u8> = Vec::with_capacity(raw.len());
     let mut bytes = raw.iter();
     let mut is_ascii = true;
@@ -46,20 +69,23 @@ fn rewrite(raw: &[u8]) -> Result<String, Reason> {
                 return Err(Reason::PathEncoding);
             };
             let value = high * 16 + low;
-            refuse_encoded(value, bytes.as_slice())?;
+            look_at_encoded(value, bytes.as_slice(), oddities)?;
             is_ascii &= value.is_ascii();
             decoded.push(value);
             push_canonical(&mut text, value);
         } else {
-            refuse_raw(byte)?;
+            look_at_raw(byte, oddities)?;
             decoded.push(byte);
-            text.push(char::from(byte));
+            if byte == b'\\' {
+                push_encoded(&mut text, byte);
+            } else {
+                text.push(char::from(byte));
+            }
         }
     }
     if !is_ascii && std::str::from_utf8(&decoded).is_err() {
         return Err(Reason::PathUtf8);
     }
-    refuse_segments(&text)?;
     Ok(text)
 }
 
@@ -122,42 +148,48 @@ pub(super) fn push_encoded(text: &mut String, value: u8) {
     }
 }
 
-fn refuse_raw(byte: u8) -> Result<(), Reason> {
+fn look_at_raw(byte: u8, oddities: &mut PathOddities) -> Result<(), Reason> {
     match byte {
-        b'/' => Ok(()),
-        b'\\' => Err(Reason::PathBackslash),
-        b';' => Err(Reason::PathSemicolon),
-        b'#' => Err(Reason::PathFragment),
-        byte if is_segment_byte(byte) => Ok(()),
-        _ => Err(Reason::PathControl),
+        b'\\' => oddities.insert(PathOddity::Backslash),
+        b';' => oddities.insert(PathOddity::Semicolon),
+        b'#' => return Err(Reason::PathFragment),
+        b'/' => {}
+        byte if is_segment_byte(byte) => {}
+        _ => return Err(Reason::PathControl),
     }
+    Ok(())
 }
 
-/// Refuses an encoded byte that means something else once decoded. `rest` is what follows it.
-fn refuse_encoded(value: u8, rest: &[u8]) -> Result<(), Reason> {
+/// Looks at an encoded byte, which may mean something else once decoded. `rest` is what follows it.
+fn look_at_encoded(value: u8, rest: &[u8], oddities: &mut PathOddities) -> Result<(), Reason> {
     match value {
-        b'/' => Err(Reason::PathEncodedSlash),
-        b'\\' => Err(Reason::PathBackslash),
-        b';' => Err(Reason::PathSemicolon),
-        0..=0x1f | 0x7f => Err(Reason::PathControl),
-        b'%' if rest.iter().take(2).filter(|byte| hex(**byte).is_some()).count() == 2 => {
-            Err(Reason::PathDoubleEncoding)
-        }
-        // `%25%32%66`: the digits of the second layer may themselves be encoded.
-        b'%' if rest.first() == Some(&b'%') => Err(Reason::PathDoubleEncoding),
-        b'%' if rest.first().copied().and_then(hex).is_some() && rest.get(1) == Some(&b'%') => {
-            Err(Reason::PathDoubleEncoding)
-        }
-        _ => Ok(()),
+        b'/' => oddities.insert(PathOddity::EncodedSlash),
+        b'\\' => oddities.insert(PathOddity::Backslash),
+        b';' => oddities.insert(PathOddity::Semicolon),
+        0..=0x1f | 0x7f => return Err(Reason::PathControl),
+        b'%' if is_layered(rest) => oddities.insert(PathOddity::DoubleEncoding),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether what follows an encoded percent sign makes another encoding with it. In `%25%32%66` the digits of the
+/// second layer are encoded themselves.
+fn is_layered(rest: &[u8]) -> bool {
+    let is_digit = |byte: &u8| hex(*byte).is_some();
+    match rest {
+        [b'%', ..] => true,
+        [first, second, ..] => is_digit(first) && (is_digit(second) || *second == b'%'),
+        [] | [_] => false,
     }
 }
 
-fn refuse_segments(path: &str) -> Result<(), Reason> {
+fn look_at_segments(path: &str, oddities: &mut PathOddities) -> Result<(), Reason> {
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         match segment {
             "." | ".." => return Err(Reason::PathDotSegment),
-            "" if segments.peek().is_some() => return Err(Reason::PathEmptySegment),
+            "" if segments.peek().is_some() => oddities.insert(PathOddity::EmptySegment),
             _ => {}
         }
     }
@@ -229,6 +261,46 @@ mod tests {
     fn a_percent_sign_that_stays_one_is_kept() {
         assert_eq!(canonical_path(b"/100%25").unwrap(), "/100%25");
         assert_eq!(canonical_path(b"/50%25-off").unwrap(), "/50%25-off");
+    }
+
+    #[test]
+    fn an_oddity_is_told_and_stays_what_it_was() {
+        let cases: [(&[u8], &str, &[PathOddity]); 8] = [
+            (b"/a%2fb", "/a%2Fb", &[PathOddity::EncodedSlash]),
+            (b"/a\\b", "/a%5Cb", &[PathOddity::Backslash]),
+            (b"/a%5cb", "/a%5Cb", &[PathOddity::Backslash]),
+            (b"/a;b", "/a;b", &[PathOddity::Semicolon]),
+            (b"/a%3bb", "/a%3Bb", &[PathOddity::Semicolon]),
+            (b"/a//b//", "/a//b//", &[PathOddity::EmptySegment]),
+            (b"/a%252fb", "/a%252fb", &[PathOddity::DoubleEncoding]),
+            (
+                b"/a;b%2Fc",
+                "/a;b%2Fc",
+                &[PathOddity::Semicolon, PathOddity::EncodedSlash],
+            ),
+        ];
+        for (raw, text, oddities) in cases {
+            let (path, found) = read_path(raw).unwrap();
+            assert_eq!(path, text);
+            assert_eq!(found, oddities.iter().copied().collect(), "{text}");
+        }
+        assert_eq!(read_path(b"/a/").unwrap().1, PathOddities::default());
+    }
+
+    #[test]
+    fn what_no_route_can_allow_is_refused_at_once() {
+        for raw in [
+            "//a",
+            "/a/..%2fb",
+            "/a/..;x",
+            "/a%5c..%5cb",
+            "/%252e%252e/",
+            "/a%2500",
+            "/a;x/../b",
+            "/a//../b",
+        ] {
+            assert!(read_path(raw.as_bytes()).is_err(), "{raw}");
+        }
     }
 
     proptest! {
