@@ -25,10 +25,10 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, Version};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use portcullis_admission::contract::Lookup;
-use portcullis_admission::policy::{GatewayFacts, PolicyInput, RouteFacts};
+use portcullis_admission::policy::{Ask, GatewayFacts, PolicyInput, Recall, RouteFacts};
 use portcullis_config::{LoadOptions, load};
 use portcullis_identity::{Clock, Credentials, FetchFault, KeyFetch};
-use portcullis_model::{Query, RequestHead, UrlScheme};
+use portcullis_model::{Principal, Query, RequestHead, UrlScheme};
 use portcullis_pipeline::{
     Admission, Boards, ConnectionFacts, DecisionRecord, Ending, Gateway, HeldBodies, Now, RawHead,
     RecordSink, Snapshot, SnapshotStore, compile,
@@ -80,12 +80,13 @@ fn random() -> u64 {
 }
 
 impl Bench {
-    fn new() -> Self {
+    /// With decisions remembered, or with every one evaluated.
+    fn new(remember: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         fs::write(folder.path().join("jwks.json"), jwks(&key)).unwrap();
         let file = folder.path().join("portcullis.yaml");
-        fs::write(&file, configuration()).unwrap();
+        fs::write(&file, configuration(remember)).unwrap();
         let options = LoadOptions {
             offline: false,
             region: None,
@@ -207,7 +208,7 @@ fn token(key: &KeyPair, jti: u64) -> String {
     .unwrap()
 }
 
-fn configuration() -> String {
+fn configuration(remember: bool) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).display().to_string();
     let mut text = format!(
         r#"
@@ -224,7 +225,7 @@ issuers:
     claims: {{ tenant: tenant, roles: roles, region: region }}
 contracts: {{ appointments: {{ openapi: "{root}/schemas/openapi/appointments.yaml" }} }}
 policies:
-  baseline: {{ rego: "{root}/policies", data: "{root}/policies/data.json", decision: data.portcullis.authz.decision, headers: [x-tenant], budget: 50ms }}
+  baseline: {{ rego: "{root}/policies", data: "{root}/policies/data.json", decision: data.portcullis.authz.decision, headers: [x-tenant], budget: 1s, remember: {remember} }}
 rate_limits: {{ per_tenant: {{ key: [principal.tenant, route], limit: 1000000000/s, burst: 1000000000 }} }}
 pools:
   appointments:
@@ -252,7 +253,7 @@ routes:
 }
 
 fn guards(criterion: &mut Criterion) {
-    let bench = Bench::new();
+    let bench = Bench::new(true);
     let query = Query::default();
     let head = bench.head(TARGET, &query);
     let listener = bench.snapshot.listener(&"plain".into()).unwrap();
@@ -293,6 +294,10 @@ fn guards(criterion: &mut Criterion) {
     policies(criterion, &bench, &head);
     criterion.bench_function("pipeline: jwt + limit + contract + rego", |b| {
         b.iter(|| bench.journey(&Method::GET, TARGET, &bench.headers, b""));
+    });
+    let evaluating = Bench::new(false);
+    criterion.bench_function("pipeline: the same, evaluated every time", |b| {
+        b.iter(|| evaluating.journey(&Method::GET, TARGET, &evaluating.headers, b""));
     });
     criterion.bench_function("pipeline: public route", |b| {
         b.iter(|| bench.journey(&Method::GET, "/api/v1/other7/1", &bench.headers, b""));
@@ -367,9 +372,44 @@ fn policies(criterion: &mut Criterion, bench: &Bench, head: &RequestHead<'_>) {
         },
         body: None,
     };
-    criterion.bench_function("policy decision, Rego, allowed", |b| {
+    criterion.bench_function("policy decision, evaluated", |b| {
         b.iter(|| assert!(policy.decide(&input).unwrap().allow));
     });
+    policy.ask(&input, Ask::Remembering).0.unwrap();
+    criterion.bench_function("policy decision, remembered", |b| {
+        b.iter(|| {
+            let (decision, recall) = policy.ask(&input, Ask::Remembering);
+            assert!(decision.unwrap().allow && recall == Recall::Hit);
+        });
+    });
+    let mut number = 0_u64;
+    criterion.bench_function("policy decision, evaluated and remembered", |b| {
+        b.iter_batched(
+            || {
+                number += 1;
+                with_another_role(&found.principal, number)
+            },
+            |principal| {
+                let input = PolicyInput {
+                    principal: &principal,
+                    ..input
+                };
+                let (decision, recall) = policy.ask(&input, Ask::Remembering);
+                assert!(decision.unwrap().allow && recall != Recall::Hit);
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+/// The same principal with one role more that nobody had before.
+fn with_another_role(principal: &Principal, number: u64) -> Principal {
+    let mut principal = principal.clone();
+    let attributes = Arc::make_mut(&mut principal.attributes);
+    let mut roles: Vec<Arc<str>> = attributes.roles.to_vec();
+    roles.push(format!("role-{number}").into());
+    attributes.roles = roles.into_iter().collect();
+    principal
 }
 
 fn quick() -> Criterion {
