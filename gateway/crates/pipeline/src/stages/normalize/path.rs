@@ -177,9 +177,11 @@ fn look_at_encoded(value: u8, rest: &[u8], oddities: &mut PathOddities) -> Resul
 /// second layer are encoded themselves.
 fn is_layered(rest: &[u8]) -> bool {
     let is_digit = |byte: &u8| hex(*byte).is_some();
+    // A backslash leaves encoded, and must be read now as it will be then.
+    let is_percent = |byte: &u8| matches!(byte, b'%' | b'\\');
     match rest {
-        [b'%', ..] => true,
-        [first, second, ..] => is_digit(first) && (is_digit(second) || *second == b'%'),
+        [first, ..] if is_percent(first) => true,
+        [first, second, ..] => is_digit(first) && (is_digit(second) || is_percent(second)),
         [] | [_] => false,
     }
 }
@@ -285,6 +287,16 @@ mod tests {
             assert_eq!(found, oddities.iter().copied().collect(), "{text}");
         }
         assert_eq!(read_path(b"/a/").unwrap().1, PathOddities::default());
+    }
+
+    #[test]
+    fn an_odd_path_is_read_the_same_again_once_it_is_canonical() {
+        for raw in ["/%25\\", "/%252\\", "/%25%5c", "/a;%25b", "/%25//\\%2f"] {
+            let (path, found) = read_path(raw.as_bytes()).unwrap();
+            let (again, found_again) = read_path(path.as_bytes()).unwrap();
+
+            assert_eq!((&path, found), (&again, found_again), "{raw}");
+        }
     }
 
     #[test]
