@@ -325,9 +325,14 @@ where
     fn accept(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.connection.count_request();
         let stream = respond.stream_id().as_u32();
-        self.wire.with_meter(|meter| meter.accepted(stream));
+        let has_fragment = self.wire.with_meter(|meter| meter.accepted(stream));
         let cost = head_cost(&request);
         let mut client = H2Client::new(request, respond);
+        if has_fragment {
+            client.restore_fragment();
+            // The path may stand in the table of this connection now, where it is not seen again.
+            self.leave();
+        }
         if client.head().target.is_empty() {
             // RFC 9113 section 8.3.1; h2 misses a `:path` only beside an `:authority`.
             client.fail(Code::PROTOCOL_ERROR);

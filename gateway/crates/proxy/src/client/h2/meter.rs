@@ -10,7 +10,9 @@
 
 use super::budget::{Bucket, Budget};
 use super::cause::Cause;
+use super::fragment;
 use super::frames::{Frame, FrameScanner, PREFACE, flag, kind};
+use super::settings::MAX_FRAME;
 use super::windows::Windows;
 
 /// An allowance that refills by time and by requests.
@@ -68,11 +70,20 @@ pub(crate) struct Meter {
     is_block_open: bool,
     /// Octets of header blocks since [`Self::take_header_bytes`].
     header_bytes: usize,
-    /// Streams whose head came and that h2 has not handed over, in order.
-    waiting: Vec<u32>,
+    /// Streams whose head came and that h2 has not handed over, in order, and whether there is a fragment in it.
+    waiting: Vec<(u32, bool)>,
+    /// The block of a head that is not here as a whole.
+    partial: Option<Partial>,
     refused: Vec<Refused>,
     /// A stream whose window was opened too wide, until somebody says so.
     overflowed: Option<u32>,
+}
+
+/// The start of a header block, kept until the rest of its frame is here.
+#[derive(Clone, Debug)]
+struct Partial {
+    head: Frame,
+    payload: Vec<u8>,
 }
 
 /// A stream that h2 answered by itself.
@@ -113,6 +124,7 @@ impl Default for Meter {
             is_block_open: false,
             header_bytes: 0,
             waiting: Vec::new(),
+            partial: None,
             refused: Vec::new(),
             overflowed: None,
         }
@@ -125,10 +137,52 @@ impl Meter {
     /// # Errors
     /// What was spent or broken.
     pub(crate) fn receive(&mut self, now_millis: u64, mut bytes: &[u8]) -> Result<(), Cause> {
+        if let Some(partial) = self.partial.take() {
+            self.screen(partial, bytes);
+        }
         while let Some(frame) = self.received.next(&mut bytes) {
             self.count(now_millis, &frame)?;
+            if frame.kind == kind::HEADERS && self.waiting.last().is_some_and(|(id, _)| *id == frame.stream) {
+                let partial = Partial {
+                    head: frame,
+                    payload: Vec::new(),
+                };
+                self.screen(partial, bytes);
+            }
         }
         Ok(())
+    }
+
+    /// Looks for a fragment in a head once its frame is here; `bytes` is what follows of it.
+    fn screen(&mut self, mut partial: Partial, bytes: &[u8]) {
+        let Partial { head, payload } = &mut partial;
+        let missing = head.len.saturating_sub(payload.len());
+        let (part, is_whole) = match bytes.get(..missing) {
+            Some(part) => (part, true),
+            None => (bytes, false),
+        };
+        if !is_whole || !payload.is_empty() {
+            payload.extend_from_slice(part);
+        }
+        if !is_whole {
+            // A frame larger than we announced is refused by h2.
+            if head.len <= MAX_FRAME {
+                self.partial = Some(partial);
+            }
+            return;
+        }
+        let payload = if payload.is_empty() {
+            part
+        } else {
+            payload.as_slice()
+        };
+        let skipped = usize::from(head.has(flag::PADDED)) + if head.has(flag::PRIORITY) { 5 } else { 0 };
+        let has_fragment = fragment::is_in_path(payload.get(skipped..).unwrap_or_default());
+        let stream = head.stream;
+        if let Some((_, is_cut)) = self.waiting.iter_mut().find(|(id, _)| *id == stream) {
+            // Trailers may come before the stream is handed over.
+            *is_cut |= has_fragment;
+        }
     }
 
     /// Bytes that go to the client.
@@ -172,9 +226,10 @@ impl Meter {
         self.header_bytes = 0;
     }
 
-    /// A stream was handed over.
-    pub(crate) fn accepted(&mut self, stream: u32) {
-        self.waiting.retain(|waiting| *waiting != stream);
+    /// A stream was handed over; true when there was a fragment in its path.
+    pub(crate) fn accepted(&mut self, stream: u32) -> bool {
+        let at = self.waiting.iter().position(|(waiting, _)| *waiting == stream);
+        at.is_some_and(|at| self.waiting.remove(at).1)
     }
 
     /// Streams that h2 answered by itself since the last look.
@@ -232,7 +287,7 @@ impl Meter {
         if self.waiting.len() == MAX_WAITING {
             self.waiting.remove(0);
         }
-        self.waiting.push(stream);
+        self.waiting.push((stream, false));
     }
 
     fn note(&mut self, now: u64, frame: &Frame) -> Result<(), Cause> {
@@ -260,7 +315,7 @@ impl Meter {
 
     /// Something was said on a stream: when nobody of ours has it yet, h2 said it.
     fn answered(&mut self, stream: u32, refused: Refused) {
-        let Some(at) = self.waiting.iter().position(|waiting| *waiting == stream) else {
+        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == stream) else {
             return;
         };
         self.waiting.remove(at);

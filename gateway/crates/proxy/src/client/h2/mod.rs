@@ -7,6 +7,7 @@ mod budget;
 mod cause;
 pub(crate) mod connection;
 mod deadlines;
+mod fragment;
 mod frames;
 mod meter;
 pub(crate) mod notices;

@@ -25,7 +25,7 @@ pub(crate) const MAX_HEAD: usize = 64 * 1024;
 /// Decoded size of all heads in flight on a connection, in octets.
 pub(crate) const MAX_HEADS: usize = 256 * 1024;
 /// Octets of a frame that we take: the least that RFC 9113 section 4.2 allows. Larger ones only cost buffers.
-const MAX_FRAME: u32 = 16 * 1024;
+pub(crate) const MAX_FRAME: usize = 16 * 1024;
 /// Octets of the client's HPACK table that we keep, the protocol's own default (RFC 9113 section 6.5.2).
 const HEADER_TABLE: u32 = 4096;
 /// Streams that we reset and whose late frames are still ignored, and for how long: every stream may be answered
@@ -47,7 +47,7 @@ pub(crate) fn builder(limits: &ConnectionLimits) -> Builder {
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME as u32)
         .header_table_size(HEADER_TABLE)
         // At this size h2 answers 431, at four times of it it ends the connection.
         .max_header_list_size(max_head)

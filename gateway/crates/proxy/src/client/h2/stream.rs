@@ -99,6 +99,11 @@ impl H2Client {
         &self.head
     }
 
+    /// The target had a fragment, which http has cut off: what is left of it is enough to be refused.
+    pub(crate) fn restore_fragment(&mut self) {
+        self.head.target = [&*self.head.target, b"#"].concat().into();
+    }
+
     /// The next piece of the request's body; after the end there is none.
     pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, ClientFault>> {
         if self.is_read {

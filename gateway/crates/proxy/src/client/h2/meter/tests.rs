@@ -344,6 +344,31 @@ fn what_h2_says_on_a_stream_that_nobody_has_is_a_refusal() {
 }
 
 #[test]
+fn a_fragment_is_told_at_the_hand_over_however_the_head_is_cut() {
+    let block = b"\x82\x87\x04\x03/#x";
+    for cut in 1..=9 + block.len() {
+        let mut meter = greeted();
+        let mut bytes = encode(kind::HEADERS, flag::END_HEADERS, 1, block);
+        bytes.extend(encode(kind::HEADERS, flag::END_HEADERS, 1, b"\x40\x01x\x01v"));
+        bytes.extend(encode(kind::HEADERS, flag::END_HEADERS, 3, &[0x82, 0x84, 0x87]));
+
+        bytes
+            .chunks(cut)
+            .for_each(|piece| meter.receive(0, piece).unwrap());
+
+        assert!(meter.accepted(1), "cut every {cut}");
+        assert!(!meter.accepted(3));
+    }
+    let padded = [&[3, 0, 0, 0, 0, 0][..], block, &[0; 3]].concat();
+    let flags = flag::END_HEADERS | flag::PADDED | flag::PRIORITY;
+    let mut meter = greeted();
+    meter
+        .receive(0, &encode(kind::HEADERS, flags, 1, &padded))
+        .unwrap();
+    assert!(meter.accepted(1));
+}
+
+#[test]
 fn a_client_owes_the_rest_of_a_head_but_may_take_its_time_with_data() {
     let mut meter = greeted();
     assert!(!meter.is_amid());

@@ -33,7 +33,7 @@ async fn a_spent_budget_ends_the_connection_and_one_just_kept_does_not() {
     assert_eq!(raw.next().await, None);
     assert_eq!(house.ended("pings"), 1);
     drop(raw);
-    house.is_over().await;
+    house.end().await;
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_window_opened_too_wide_is_an_error_after_the_answer_too() {
     assert_eq!((reset.stream, reset.code()), (1, h2::Reason::FLOW_CONTROL_ERROR));
     assert!(raw.is_alive().await);
     drop(raw);
-    house.is_over().await;
+    house.end().await;
 }
 
 /// RFC 9113 sections 8.2.2 and 8.3.1: h2 answers with a reset; it is counted and recorded.
@@ -160,6 +160,25 @@ async fn malformed_requests_are_reset_counted_and_recorded() {
     assert_eq!(house.ended("malformed"), count as u64);
     let refused = house.service.refused.lock().unwrap().clone();
     assert_eq!(refused, vec![(Reason::FrameMalformed, None); count]);
+}
+
+/// The http crate cuts a target at its `#`; the hall refuses what it sees of it.
+#[tokio::test]
+async fn a_fragment_in_a_path_reaches_the_hall() {
+    let (house, pipe) = House::with(ConnectionLimits::default());
+    let mut raw = Raw::greet(pipe, &[]).await;
+    let whole = request(1, b"\x82\x87\x04\x05/none\x01\x01a");
+    let cut = request(3, b"\x82\x87\x04\x07/none#x\x01\x01a");
+
+    raw.send(&whole).await;
+    assert_eq!(raw.next_of(kind::HEADERS).await.payload[0], 0x89, "204");
+    let (front, back) = cut.split_at(14);
+    raw.send(front).await;
+    assert!(!house.serving.is_finished());
+    raw.send(back).await;
+
+    // The service answers 204 for `/none` and 200 for what it does not know.
+    assert_eq!(raw.next_of(kind::HEADERS).await.payload[0], 0x88);
 }
 
 /// A block that adds one field of 30 octets to the table and repeats it so often.

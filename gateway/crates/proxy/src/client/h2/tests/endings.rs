@@ -36,7 +36,7 @@ async fn a_drain_finishes_what_is_under_way() {
 
     let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
     assert_eq!(whole(answer).await.unwrap().0.len(), 500);
-    house.is_over().await;
+    house.end().await;
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_drain_ends_an_idle_connection_in_two_steps() {
     let last = raw.next_of(kind::GOAWAY).await;
     assert_eq!(last.payload[..4], [0, 0, 0, 0]);
     drop(raw);
-    house.is_over().await;
+    house.end().await;
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_client_that_does_not_greet_is_ended() {
 
         until(|| house.ended("greeting-timeout") == 1).await;
         drop(pipe);
-        house.is_over().await;
+        house.end().await;
     }
 }
 
@@ -181,5 +181,5 @@ async fn a_connection_whose_client_leaves_is_over() {
 
     drop(raw);
 
-    house.is_over().await;
+    house.end().await;
 }

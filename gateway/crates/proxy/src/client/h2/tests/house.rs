@@ -93,7 +93,7 @@ impl House {
     }
 
     /// Waits for the end of the connection.
-    pub(super) async fn is_over(self) -> Registry {
+    pub(super) async fn end(self) -> Registry {
         timeout(PATIENCE, self.serving).await.expect("ends").unwrap();
         self.registry
     }
