@@ -4,6 +4,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::client::h2::allowances::*;
+use crate::client::h2::budget::Budget;
 
 fn encode(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();

@@ -8,8 +8,8 @@ use portcullis_pipeline::plan::ConnectionLimits;
 
 use super::house::{House, until};
 use super::raw::{HANGING_HEAD, HEAD, Raw, frame, request};
+use crate::client::h2::allowances::{PINGS, PROVOKED_RESETS, SETTINGS};
 use crate::client::h2::frames::{flag, kind};
-use crate::client::h2::meter::{PINGS, PROVOKED_RESETS, SETTINGS};
 use crate::client::h2::settings::{MAX_HEADS, MAX_STREAMS};
 
 /// CVE-2019-9512, and every other budget alike: its own tests are the meter's.
