@@ -128,18 +128,17 @@ pub(crate) fn parse(bytes: &[u8], line: Span) -> Result<Field, Fault> {
         (_, None) => return Err(Fault::malformed("field without a colon")),
         (_, Some(_)) => return Err(Fault::malformed("field name")),
     }
-    let value = text.get(colon + 1..).unwrap_or_default();
-    let before = value.iter().take_while(|byte| is_blank(byte)).count();
-    let after = value.iter().rev().take_while(|byte| is_blank(byte)).count();
-    let start = line.start() + colon + 1 + before;
+    let mut value = Span::new(line.start() + colon + 1, line.end());
+    while let [b' ' | b'\t', ..] = value.of(bytes) {
+        value = Span::new(value.start() + 1, value.end());
+    }
+    while let [.., b' ' | b'\t'] = value.of(bytes) {
+        value = Span::new(value.start(), value.end() - 1);
+    }
     Ok(Field {
         name: Span::new(line.start(), line.start() + colon),
-        value: Span::new(start, line.end().saturating_sub(after).max(start)),
+        value,
     })
-}
-
-const fn is_blank(byte: &u8) -> bool {
-    matches!(byte, b' ' | b'\t')
 }
 
 fn parse_coding(value: &[u8]) -> Result<Coding, Fault> {

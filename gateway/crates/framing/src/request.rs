@@ -6,7 +6,7 @@ use portcullis_model::Reason;
 use smallvec::SmallVec;
 
 use crate::body::BodyFraming;
-use crate::class::{self, GRAPHIC, TOKEN};
+use crate::class::{self, TOKEN};
 use crate::fault::Fault;
 use crate::field::{Bounds, Delimiter, Fields};
 use crate::host;
@@ -130,7 +130,7 @@ impl RequestLine {
         }
         let is_http10 = parse_version(Span::new(line.start() + last + 1, line.end()).of(bytes))?;
         let target_bytes = target.of(bytes);
-        if target_bytes.is_empty() || !class::all(target_bytes, GRAPHIC) {
+        if target_bytes.is_empty() || !class::all_graphic(target_bytes) {
             return Err(Fault::malformed("request target"));
         }
         if memchr::memchr(b'#', target_bytes).is_some() {
