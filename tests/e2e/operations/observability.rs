@@ -30,6 +30,11 @@ impl Edge {
     }
 
     async fn start_with(arguments: &[&str]) -> Self {
+        Self::start_trusting("", arguments).await
+    }
+
+    /// With proxies whose word is believed.
+    async fn start_trusting(proxies: &str, arguments: &[&str]) -> Self {
         let (folder, authority) = (folder(), Authority::new("edge"));
         authority
             .leaf(&["api.example.com"], None)
@@ -42,7 +47,7 @@ impl Edge {
         let text = format!(
             r#"
 version: 1
-gateway: {{ admin: {{ listen: "127.0.0.1:0" }} }}
+gateway: {{ admin: {{ listen: "127.0.0.1:0" }}, trusted_proxies: [{proxies}] }}
 listeners:
   public: {{ listen: "127.0.0.1:0", tls: {{ certificates: [{{ chain: server.pem, key: server.key }}] }} }}
 issuers:
@@ -371,8 +376,8 @@ async fn bytes_that_are_no_request_have_a_line_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_trace_is_kept_or_started() {
-    let edge = Edge::start().await;
+async fn a_trace_is_kept_from_a_trusted_proxy_or_started() {
+    let edge = Edge::start_trusting("127.0.0.0/8", &[]).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
 
@@ -407,6 +412,18 @@ async fn a_trace_is_kept_or_started() {
         "{seen_started}"
     );
     assert!(!seen_mended.contains("zz"), "{seen_mended}");
+
+    // Anybody else could have every request of theirs sampled, or join somebody's trace.
+    let edge = Edge::start().await;
+    edge.dial.get("/open/1", &[("traceparent", &parent)]).await;
+    let seen_refused = edge.endpoint.last().headers["traceparent"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        !seen_refused.contains(trace) && seen_refused.ends_with("-00"),
+        "{seen_refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
