@@ -13,9 +13,12 @@
 )]
 
 mod support;
+
+mod attacks;
 mod bodies;
 mod deadlines;
 mod endpoints;
+mod floods;
 mod frames;
 mod guards;
 mod operations;
@@ -23,3 +26,4 @@ mod protocols;
 mod refusals;
 mod requests;
 mod tls;
+mod trailers;

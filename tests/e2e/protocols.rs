@@ -1,16 +1,13 @@
-//! What passes through: kept connections, many streams at once, trailers, gRPC, WebSocket, and a client that waits.
+//! What passes through: kept connections, many streams at once, gRPC, WebSocket, and a client that waits.
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderMap, Method, Version};
-use hyper::body::Frame;
+use http::{Method, Version};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::client::pieces;
 use crate::support::house::{CONTRACT, HOST, LISTENERS, order_of};
 use crate::support::{Behaviour, Endpoint, House, PATIENCE, RawConnection, wait_until};
 
@@ -131,43 +128,6 @@ async fn fifty_streams_share_a_connection_at_once() {
         }
         assert!(!client.is_closed());
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_endpoints_trailers_pass() {
-    let endpoint = Endpoint::start("one").await;
-    let house = open(&h2_pool(endpoint.address));
-    endpoint.behave(Behaviour::Trailers);
-
-    let answer = house
-        .h2()
-        .send(Method::GET, "/open/x", &[("te", "trailers")], b"")
-        .await;
-
-    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"body"[..]));
-    assert_eq!(answer.trailers.unwrap()["grpc-status"], "0");
-}
-
-/// Pingora cannot read a request's trailers: a refusal is better than a request that never ends.
-#[tokio::test(flavor = "multi_thread")]
-async fn trailers_of_an_http2_request_are_refused_at_once() {
-    let endpoint = Endpoint::start("one").await;
-    let house = open(&h2_pool(endpoint.address));
-    let trailers = HeaderMap::from_iter([("x-checksum".parse().unwrap(), "abc".parse().unwrap())]);
-    let frames = vec![
-        Frame::data(Bytes::from_static(b"body")),
-        Frame::trailers(trailers),
-    ];
-    let mut client = house.h2().connect().await.unwrap();
-
-    let refused = client
-        .send_body(Method::POST, "/open/x", &[], pieces(frames))
-        .await
-        .unwrap();
-    let next = client.send(Method::GET, "/open/x", &[], b"").await.unwrap();
-
-    house.assert_refused(&refused, 400, "frame-malformed");
-    assert_eq!(next.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::load::{Ask, Load, ok};
 use crate::support::Seen;
+use crate::support::h2wire::{self, H2Wire};
 use crate::support::{Authority, Behaviour, Dial, Endpoint, TestGateway, configure, folder, wait_until};
 
 /// An endpoint that answers when it is let.
@@ -261,4 +262,80 @@ async fn sigint_ends_a_drain_at_once() {
             .unwrap()
             .map_or(true, |answer| answer.status.is_server_error())
     );
+}
+
+/// RFC 9113 6.8: GOAWAY says what is still served; that is, and nothing after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_under_way_outlives_goaway() {
+    let (fast, slow) = (Endpoint::start("fast").await, Slow::start().await);
+    let mut edge = start(fast.address, slow.address, "60s");
+    let mut wire = H2Wire::open(&edge.h2, &[]).await;
+    assert!(wire.write(&h2wire::get(1, "/slow/1", "api.example.com")).await);
+    slow.arrived.acquire().await.unwrap().forget();
+
+    edge.gateway.signal("TERM");
+
+    let mut code = None;
+    while code.is_none() {
+        let frame = wire.frame().await.expect("GOAWAY before the end");
+        if frame.kind == h2wire::GOAWAY {
+            code = Some(u32::from_be_bytes(frame.payload[4..8].try_into().unwrap()));
+        }
+        // The first of two GOAWAYs is followed by a PING that waits for its answer (RFC 9113 6.8).
+        if frame.kind == h2wire::PING && frame.flags == 0 {
+            wire.write(&h2wire::frame(h2wire::PING, h2wire::ACK, 0, &frame.payload))
+                .await;
+        }
+    }
+    assert_eq!(code, Some(h2wire::NO_ERROR));
+    slow.let_go.add_permits(1);
+    let mut end = wire.end(Duration::from_secs(20)).await;
+    assert_eq!(end.goaway.unwrap_or(h2wire::NO_ERROR), h2wire::NO_ERROR);
+    let (stream, head) = end.answers.pop().expect("the answer of the stream under way");
+    assert_eq!((stream, head[0]), (1, 0x88));
+    assert!(end.is_closed && end.resets.is_empty(), "{end:?}");
+    assert_eq!(edge.gateway.wait_for_exit().code(), Some(0));
+}
+
+/// RFC 9112 9.6: whoever asks just when the drain begins could not know; it is served once more and told to close.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_on_its_way_when_the_drain_begins_is_served_and_told_to_close() {
+    let (fast, slow) = (Endpoint::start("fast").await, Slow::start().await);
+    let mut edge = start(fast.address, slow.address, "60s");
+    let mut kept = Vec::new();
+    for _ in 0..20 {
+        let mut client = edge.h1.connect().await.unwrap();
+        let answer = client.send(Method::GET, "/fast/1", &[], b"").await.unwrap();
+        assert!(!answer.headers.contains_key("connection") || answer.headers["connection"] == "keep-alive");
+        kept.push(client);
+    }
+
+    edge.gateway.signal("TERM");
+    let told = Instant::now();
+    let mut last = kept.split_off(10);
+    // Ten ask at once, ten when the drain has begun for certain; the lame duck's second is not over for either.
+    let mut answers = Vec::new();
+    for client in &mut kept {
+        answers.push(client.send(Method::GET, "/fast/1", &[], b"").await);
+    }
+    wait_until("the drain to begin", || async {
+        edge.h1.connect().await.is_err().then_some(())
+    })
+    .await;
+    for client in &mut last {
+        let answer = client.send(Method::GET, "/fast/1", &[], b"").await;
+        if let Ok(answer) = &answer {
+            assert_eq!(answer.headers["connection"], "close", "{answer:?}");
+        }
+        answers.push(answer);
+    }
+
+    let is_in_time = told.elapsed() < Duration::from_millis(900);
+    for answer in answers {
+        match answer {
+            Ok(answer) => assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"fast"[..])),
+            Err(error) => assert!(!is_in_time, "lost within the lame duck's second: {error}"),
+        }
+    }
+    assert_eq!(edge.gateway.wait_for_exit().code(), Some(0));
 }

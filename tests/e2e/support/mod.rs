@@ -6,6 +6,7 @@
 pub mod client;
 pub mod endpoint;
 pub mod gateway;
+pub mod h2scripted;
 pub mod h2wire;
 pub mod house;
 pub mod pki;
@@ -19,6 +20,7 @@ pub mod tools;
 pub use client::{Answer, Client, Dial};
 pub use endpoint::{Behaviour, Endpoint};
 pub use gateway::{PATIENCE, TestGateway, configure, folder, wait_for, wait_until};
+pub use h2scripted::H2Scripted;
 pub use house::House;
 pub use pki::{Authority, Leaf, TokenIssuer};
 pub use raw::RawConnection;
