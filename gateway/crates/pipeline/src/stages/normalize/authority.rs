@@ -128,6 +128,7 @@ mod tests {
         assert_eq!(host(Some("[0:0::1]:443"), &[]).unwrap(), "[::1]");
         assert_eq!(host(Some("a.example"), &["A.example"]).unwrap(), "a.example");
         assert_eq!(host(None, &["127.0.0.1:80"]).unwrap(), "127.0.0.1");
+        assert_eq!(host(None, &["my-host_1.a"]).unwrap(), "my-host_1.a");
     }
 
     #[test]
@@ -146,6 +147,16 @@ mod tests {
         );
         assert_eq!(host(None, &[]), Err(Reason::HostMissing));
         assert_eq!(host(None, &[""]), Err(Reason::HostMissing));
+    }
+
+    #[test]
+    fn a_name_has_at_most_253_octets_and_a_label_63() {
+        let long = |last: usize| format!("{0}.{0}.{0}.{1}", "a".repeat(63), "a".repeat(last));
+
+        assert_eq!(host(None, &[&long(61)]).unwrap().len(), 253);
+        assert_eq!(host(None, &[&long(62)]), Err(Reason::HostInvalid));
+        assert!(host(None, &[&"a".repeat(63)]).is_ok());
+        assert_eq!(host(None, &[&"a".repeat(64)]), Err(Reason::HostInvalid));
     }
 
     #[test]

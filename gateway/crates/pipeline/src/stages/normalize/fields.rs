@@ -309,6 +309,87 @@ mod tests {
         );
 
         assert_eq!(refused.unwrap_err(), Reason::FieldInvalid);
+        let once = canonical(&[("authorization", "Bearer a"), ("x-own", "1")], &[]).unwrap();
+        assert_eq!(once.headers["authorization"], "Bearer a");
+        let others = canonical(&[("x-own", "1"), ("x-own", "2")], &[]).unwrap();
+        assert_eq!(others.headers.get_all("x-own").iter().count(), 2);
+    }
+
+    #[test]
+    fn trailers_are_accepted_only_by_who_says_exactly_that() {
+        let accepts = |fields: &[(&str, &str)]| canonical(fields, &[]).unwrap().accepts_trailers;
+
+        assert!(accepts(&[("te", "trailers")]));
+        assert!(accepts(&[("te", "Trailers"), ("te", "gzip"), ("upgrade", "x")]));
+        assert!(!accepts(&[("te", "trailers, gzip")]));
+        assert!(!accepts(&[("upgrade", "trailers"), ("accept", "*/*")]));
+    }
+
+    #[test]
+    fn trace_fields_cross_from_trusted_proxies_only() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let fields = [("traceparent", "x"), ("x-envoy-force-trace", "1")];
+
+        assert!(canonical(&fields, &[]).unwrap().headers.is_empty());
+        let out = canonical(&fields, &trusted).unwrap();
+        assert_eq!((out.headers.len(), out.is_from_proxy), (2, true));
+    }
+
+    #[test]
+    fn a_trusted_proxys_request_id_is_taken_when_it_is_plain() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let id = |text: &str| {
+            let out = canonical(&[("x-request-id", text)], &trusted).unwrap();
+            out.request_id.map(|id| id.to_string())
+        };
+
+        assert_eq!(id("abc-1234").as_deref(), Some("abc-1234"));
+        assert_eq!(id(&"a".repeat(64)).map(|id| id.len()), Some(64));
+        for text in ["abc-123", "abc_1234", "abc 1234", &"a".repeat(65)] {
+            assert_eq!(id(text), None, "{text}");
+        }
+        let untrusted = canonical(&[("x-request-id", "abc-1234")], &[]).unwrap();
+        assert_eq!(untrusted.request_id, None);
+    }
+
+    #[test]
+    fn at_most_sixteen_names_are_nominated_the_common_ones_counted() {
+        let nominate = |names: &str| canonical(&[("connection", names)], &[]).map(drop);
+
+        assert_eq!(nominate(&["x-a"; 16].join(",")), Ok(()));
+        assert_eq!(nominate(&["close"; 17].join(",")), Err(Reason::FieldInvalid));
+        assert_eq!(nominate("a b"), Err(Reason::FieldInvalid));
+    }
+
+    #[test]
+    fn an_endpoints_answer_says_nothing_of_its_connection() {
+        let mut answer = headers(&[
+            ("connection", "X-Hop, upgrade, Transfer-Encoding"),
+            ("x-hop", "1"),
+            ("upgrade", "websocket"),
+            ("transfer-encoding", "chunked"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("proxy-authenticate", "Basic"),
+            ("proxy-connection", "close"),
+            ("content-type", "text/plain"),
+        ]);
+
+        strip_hop_by_hop(&mut answer);
+
+        let mut names: Vec<_> = answer.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            ["connection", "content-type", "transfer-encoding", "upgrade"]
+        );
+    }
+
+    #[test]
+    fn one_cookie_field_stays_as_it_is() {
+        let out = canonical(&[("cookie", "a=1; b=2")], &[]).unwrap();
+
+        assert_eq!(out.headers[COOKIE], "a=1; b=2");
     }
 
     #[test]
