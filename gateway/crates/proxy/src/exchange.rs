@@ -41,7 +41,7 @@ impl<'a> Requests<'a> {
         if let Some(stop) = journey.travel(client).await {
             journey.end(client, stop).await;
         }
-        journey.record();
+        journey.record(journey.ending);
     }
 }
 
@@ -309,8 +309,17 @@ impl<'a> Journey<'a> {
         .await
     }
 
-    fn record(mut self) {
+    fn record(&mut self, ending: Ending) {
         let bytes = (self.body.clock.bytes(), self.bytes_out);
-        self.exchange.write_record(self.status, bytes, self.ending);
+        self.exchange.write_record(self.status, bytes, ending);
+    }
+}
+
+impl Drop for Journey<'_> {
+    /// Streams of a connection that is gone are dropped with it: that is a client that left, unless it is a defect or
+    /// the end of the gateway. What was recorded before stays.
+    fn drop(&mut self) {
+        let is_ours = std::thread::panicking() || self.connection.is_draining();
+        self.record(if is_ours { Ending::Dropped } else { Ending::ClientClosed });
     }
 }
