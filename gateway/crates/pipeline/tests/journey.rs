@@ -221,6 +221,58 @@ async fn a_body_is_held_until_it_fits() {
 }
 
 #[tokio::test]
+async fn every_attempt_reads_the_body_from_its_first_byte() {
+    let refused = Failure::of(Outcome::Transport(TransportKind::Refused));
+    let body = br#"{"item":"pen"}"#;
+    let hall = with_contract(None);
+    let (mut exchange, _) = hall.ask(Method::POST, "/orders", &post("14")).await;
+    exchange.select_endpoint().unwrap();
+    exchange.gate_push(body).unwrap();
+    exchange.attempt_failed(&refused, true).unwrap();
+
+    exchange.select_endpoint().unwrap();
+    exchange.gate_push(body).unwrap();
+
+    assert_eq!(exchange.gate_finish().unwrap(), &body[..], "once, not twice");
+
+    let mut streamed = route("orders", "/orders");
+    streamed.body_max = Some(10);
+    let hall = Hall::new(plan(vec![streamed]));
+    let (mut exchange, _) = hall.ask(Method::POST, "/orders", &post("8")).await;
+    for _ in 0..2 {
+        exchange.select_endpoint().unwrap();
+        exchange.stream_push(8).unwrap();
+        exchange.attempt_failed(&refused, true).unwrap_or_default();
+    }
+    assert_eq!(
+        exchange.stream_push(8).unwrap_err().reason,
+        Reason::BodyTooLarge,
+        "within one attempt the limit holds"
+    );
+}
+
+#[tokio::test]
+async fn a_body_of_which_the_contract_names_no_more_than_the_type_streams() {
+    let mut document = orders_contract();
+    document["paths"]["/orders"]["post"]["requestBody"]["content"] =
+        json!({ "application/octet-stream": {} });
+    let mut orders = route("orders", "/orders");
+    orders.contract = Some(reference("orders".into(), None));
+    let mut plan = plan(vec![orders]);
+    plan.admission.contracts.push(contract("orders", document));
+    let hall = Hall::new(plan);
+
+    let fields = [
+        ("content-type", "application/octet-stream"),
+        ("content-length", "3"),
+    ];
+    let (exchange, admission) = hall.ask(Method::POST, "/orders", &fields).await;
+
+    assert!(matches!(admission, Ok(Admission::Forward)), "{admission:?}");
+    assert_eq!(exchange.body_plan(), BodyPlan::Stream);
+}
+
+#[tokio::test]
 async fn a_required_body_that_is_missing_is_refused() {
     let hall = with_contract(None);
 
@@ -309,6 +361,27 @@ async fn a_policy_denies_with_its_reason_and_an_undefined_one_denies_too() {
         hall.refused(Method::PUT, "/orders", &[]).await,
         Reason::PolicyUndefined
     );
+}
+
+#[tokio::test]
+async fn a_policy_is_told_the_jurisdictions_that_lie_wholly_within_the_residency() {
+    let rego = "package test\nimport rego.v1\ndefault decision := false\ndecision if input.route.residency == [\"EU\"]\n";
+    for (default, is_allowed) in [("EU", true), ("US", false)] {
+        let mut guarded = route("orders", "/orders");
+        guarded.authorize = vec![ask_policy("p", None)];
+        guarded.residency = Some(ResidencyPlan {
+            origin: origin("residency"),
+            from: None,
+            default: vec![default.into()],
+        });
+        let mut plan = plan(vec![guarded]);
+        plan.admission.policies.push(policy("p", rego, false));
+        let hall = Hall::new(plan);
+
+        let admission = hall.ask(Method::GET, "/orders", &[]).await.1;
+
+        assert_eq!(admission.is_ok(), is_allowed, "{default}");
+    }
 }
 
 #[test]
