@@ -139,14 +139,6 @@ impl Metrics {
         &self.notices
     }
 
-    pub(crate) fn dialled(&self, pool: &PoolId) {
-        self.endpoint.with_label_values(&[pool.as_str(), "new"]).inc();
-    }
-
-    pub(crate) fn reused(&self, pool: &PoolId) {
-        self.endpoint.with_label_values(&[pool.as_str(), "reused"]).inc();
-    }
-
     /// The counter of new connections to a pool.
     pub(crate) fn dialled_to(&self, pool: &PoolId) -> IntCounter {
         self.endpoint.with_label_values(&[pool.as_str(), "new"])
