@@ -148,6 +148,10 @@ impl H2Exchange {
             Err(error) => return self.broken(&error),
         };
         let (parts, body) = response.into_parts();
+        if parts.status.as_u16() >= 600 {
+            // RFC 9110 section 15: there is none, and nobody knows how a client would read it.
+            return self.fail(EndpointFault::protocol("a status above 599"));
+        }
         let mut headers = parts.headers;
         let said = headers.remove(CONTENT_LENGTH);
         let said = said.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

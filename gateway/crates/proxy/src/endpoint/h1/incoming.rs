@@ -114,6 +114,9 @@ impl Incoming {
             if !self.is_upgrade {
                 return Err(EndpointFault::protocol("a switch of protocols nobody asked for"));
             }
+            if !switches_as_asked(&bytes, found) {
+                return Err(EndpointFault::protocol("a switch to another protocol"));
+            }
         } else if head.status.is_informational() {
             self.interim += 1;
             if self.interim > MAX_INTERIM {
@@ -189,4 +192,14 @@ impl Incoming {
             self.room = (self.room * 2).min(BIG_READ);
         }
     }
+}
+
+/// RFC 9110 sections 7.8 and 8.6: the endpoint names the one protocol that was asked for, and no length.
+fn switches_as_asked(bytes: &[u8], head: &framing::ResponseHead) -> bool {
+    let is = |field: &framing::Field, name: &str| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes());
+    let mut named = head.fields.iter().filter(|field| is(field, "upgrade"));
+    let is_named = named
+        .next()
+        .is_some_and(|field| field.value.of(bytes).eq_ignore_ascii_case(b"websocket"));
+    is_named && named.next().is_none() && !head.fields.iter().any(|field| is(field, "content-length"))
 }
