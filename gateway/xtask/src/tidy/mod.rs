@@ -13,6 +13,7 @@ mod links;
 mod metrics;
 mod parts;
 mod paths;
+mod promises;
 mod sources;
 
 use std::fmt;
@@ -120,6 +121,7 @@ fn check(root: &Path) -> Vec<Finding> {
     findings.extend(paths::undecided(text_of(&files, paths::REASONS), &files));
     findings.extend(metrics::check(&files));
     findings.extend(callbacks::check(text_of(&files, callbacks::FILE)));
+    findings.extend(promises::check(&files));
     findings.extend(links::check(&files, &|path| root.join(path).exists()));
     findings
 }
