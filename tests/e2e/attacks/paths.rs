@@ -107,7 +107,7 @@ async fn what_policy_saw_is_byte_for_byte_what_the_endpoint_got() {
         let over_h1 = endpoint.last().target;
         if http::uri::PathAndQuery::try_from(target.as_str()).is_ok() {
             let answer = h2.send(Method::GET, &target, &[], b"").await.unwrap();
-            assert_eq!(answer.status, 200, "{target}");
+            assert_eq!(answer.status, 200, "{target}: {answer:?}");
             assert_one_reading(&endpoint, &target);
             assert_eq!(
                 endpoint.last().target,
