@@ -4,7 +4,7 @@
 //! relay → one answer, one record. Nothing of a request, not even its head, leaves before the verdict stands.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use http::StatusCode;
@@ -21,27 +21,42 @@ use crate::connection::Connection;
 use crate::deadline::{BodyClock, Timer};
 use crate::endpoint::{AttemptFacts, DialFault, Mesh, Upstream};
 use crate::listener::Doors;
+use crate::lock;
 use crate::message::Length;
 use crate::relay::{Deadlines, Relay, Relayed};
+
+/// Timers kept for a connection's next requests.
+const SPARE_TIMERS: usize = 16;
 
 /// What the loops of a connection ask for.
 pub(crate) struct Requests<'a> {
     doors: &'a Doors,
     connection: &'a Arc<Connection>,
+    /// Timers of requests that are over: one that is armed already costs the next request nothing.
+    timers: Mutex<Vec<Timer>>,
 }
 
 impl<'a> Requests<'a> {
     /// The requests of one connection.
     pub(crate) const fn new(doors: &'a Doors, connection: &'a Arc<Connection>) -> Self {
-        Self { doors, connection }
+        Self {
+            doors,
+            connection,
+            timers: Mutex::new(Vec::new()),
+        }
     }
 
     async fn serve(&self, client: &mut Client) {
         let mut journey = Journey::begin(self.doors, client, self.connection);
+        journey.timer = lock(&self.timers).pop().unwrap_or_default();
         if let Some(stop) = journey.travel(client).await {
             journey.end(client, stop).await;
         }
         journey.record(journey.ending);
+        let mut timers = lock(&self.timers);
+        if timers.len() < SPARE_TIMERS {
+            timers.push(std::mem::take(&mut journey.timer));
+        }
     }
 }
 
