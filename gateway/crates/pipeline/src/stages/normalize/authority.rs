@@ -157,6 +157,11 @@ mod tests {
         assert_eq!(host(None, &[&long(62)]), Err(Reason::HostInvalid));
         assert!(host(None, &[&"a".repeat(63)]).is_ok());
         assert_eq!(host(None, &[&"a".repeat(64)]), Err(Reason::HostInvalid));
+        assert!(host(None, &["xn--a--b"]).is_ok());
+        assert_eq!(
+            host(None, &[&format!("a{}b", "-".repeat(62))]),
+            Err(Reason::HostInvalid)
+        );
     }
 
     #[test]

@@ -263,6 +263,7 @@ mod tests {
     fn a_percent_sign_that_stays_one_is_kept() {
         assert_eq!(canonical_path(b"/100%25").unwrap(), "/100%25");
         assert_eq!(canonical_path(b"/50%25-off").unwrap(), "/50%25-off");
+        assert_eq!(canonical_path(b"/50%25-1").unwrap(), "/50%25-1");
     }
 
     #[test]

@@ -87,6 +87,7 @@ mod tests {
     fn pairs_are_decoded_and_every_repeated_one_is_kept() {
         let query = canonical_query(b"a=1&b=x+y&a=%32&c").unwrap();
 
+        assert_eq!(query.text, "a=1&b=x+y&a=%32&c");
         assert_eq!(query.values("a").collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(query.values("b").collect::<Vec<_>>(), ["x y"]);
         assert_eq!(query.values("c").collect::<Vec<_>>(), [""]);
