@@ -146,13 +146,7 @@ impl App {
         });
         let store = Arc::new(SnapshotStore::new(snapshot));
         let sink = Arc::clone(&telemetry) as _;
-        let gateway = Gateway::new(
-            Arc::clone(&store),
-            Arc::clone(&boards),
-            sink,
-            now,
-            rand::random,
-        );
+        let gateway = Gateway::new(Arc::clone(&store), Arc::clone(&boards), sink, now, rand::random);
         let gateway = Arc::new(gateway.with_stopwatch(Instant::now));
         let status = Arc::new(ReloadStatus::new(&registry, &revision, warnings)?);
         let proxy = Proxy::new(boot.workers, &registry)?;

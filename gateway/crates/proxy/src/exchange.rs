@@ -335,6 +335,10 @@ impl Drop for Journey<'_> {
     /// the end of the gateway. What was recorded before stays.
     fn drop(&mut self) {
         let is_ours = std::thread::panicking() || self.connection.is_draining();
-        self.record(if is_ours { Ending::Dropped } else { Ending::ClientClosed });
+        self.record(if is_ours {
+            Ending::Dropped
+        } else {
+            Ending::ClientClosed
+        });
     }
 }

@@ -4,7 +4,6 @@
 //! licences from deny.toml, stages and reasons from the model's source. A rule that cannot find its text is
 //! itself a finding, so that text and truth cannot part unseen.
 
-mod callbacks;
 mod dependencies;
 mod edges;
 mod house;
@@ -120,7 +119,6 @@ fn check(root: &Path) -> Vec<Finding> {
     ));
     findings.extend(paths::undecided(text_of(&files, paths::REASONS), &files));
     findings.extend(metrics::check(&files));
-    findings.extend(callbacks::check(text_of(&files, callbacks::FILE)));
     findings.extend(promises::check(&files));
     findings.extend(links::check(&files, &|path| root.join(path).exists()));
     findings

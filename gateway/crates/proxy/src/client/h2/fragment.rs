@@ -14,8 +14,8 @@ const DYNAMIC: usize = 62;
 /// `:path` in Huffman code.
 const PATH_CODED: [u8; 4] = [0xb9, 0x58, 0xd3, 0x3f];
 /// `#` in Huffman code, and its length in bits (RFC 7541 appendix B).
-const HASH: u32 = 0x1ffa;
-const HASH_BITS: u32 = 13;
+const HASH: u32 = 0xffa;
+const HASH_BITS: u32 = 12;
 /// How many codes there are of each length in bits, from 5 on: the code is canonical.
 const CODES: [u32; 26] = [
     10, 26, 32, 6, 0, 5, 3, 2, 6, 2, 3, 0, 0, 0, 3, 8, 13, 26, 29, 12, 4, 15, 19, 29, 0, 4,
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     /// `/a#b` in Huffman code.
-    const CODED: &[u8] = &[0x60, 0x7f, 0xfa, 0x8f];
+    const CODED: &[u8] = &[0x60, 0x7f, 0xf5, 0x1f];
 
     fn literal(first: u8, value: &[u8], is_coded: bool) -> Vec<u8> {
         let mut bytes = vec![
