@@ -94,11 +94,11 @@ fn string<'a>(block: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
 
 /// True when there is a `#` in this Huffman code.
 fn has_coded_hash(coded: &[u8]) -> bool {
-    // Its code begins with ten ones, which hardly any path has in a row.
+    // Its code begins with nine ones, which hardly any path has in a row.
     let is_suspect = coded.contains(&0xff)
         || coded
             .array_windows()
-            .any(|[left, right]| left.trailing_ones() + right.leading_ones() >= 10);
+            .any(|[left, right]| left.trailing_ones() + right.leading_ones() >= 9);
     is_suspect && walk(coded)
 }
 
@@ -221,7 +221,14 @@ mod tests {
 
     #[tokio::test]
     async fn paths_of_a_real_encoder_hold_none() {
-        for path in ["/", "/a/b?c=d&e=%23", "/hhh?~~~~!()'+**", "/zzz&&&&???"] {
+        for path in [
+            "/",
+            "/a@b",
+            "/$!?&",
+            "/a/b?c=d&e=%23",
+            "/hhh?~~~~!()'+**",
+            "/zzz&&&&???",
+        ] {
             assert!(!is_in_path(&block_of(path).await), "{path}");
         }
     }
@@ -242,7 +249,7 @@ mod tests {
 
         /// The quick look never misses what the walk finds.
         #[test]
-        fn the_quick_look_misses_nothing(noise in prop::collection::vec(prop::sample::select(vec![0x60_u8, 0x7f, 0xfa, 0x8f, 0xff, 0x00, 0x3f, 0xfd]), 0..20)) {
+        fn the_quick_look_misses_nothing(noise in prop::collection::vec(prop::sample::select(vec![0x60_u8, 0x7f, 0xf5, 0xfa, 0x8f, 0xff, 0x1f, 0x00, 0x3f, 0xfd]), 0..20)) {
             prop_assert_eq!(has_coded_hash(&noise), walk(&noise));
         }
     }
