@@ -11,34 +11,78 @@ pub(crate) const EXTENSION: u8 = 8;
 
 static CLASSES: [u8; 256] = classes();
 
-/// True when the byte is of one of these classes.
+/// True when the byte is of this class.
 pub(crate) fn is(byte: u8, class: u8) -> bool {
-    CLASSES
-        .get(usize::from(byte))
-        .is_some_and(|classes| classes & class != 0)
+    of(byte) & class != 0
 }
 
-/// True when every byte is of one of these classes.
-pub(crate) fn all(bytes: &[u8], class: u8) -> bool {
-    bytes.iter().all(|&byte| is(byte, class))
+/// How many of the first bytes are of this class.
+pub(crate) fn span_of(bytes: &[u8], class: u8) -> usize {
+    let (fours, _) = bytes.as_chunks::<4>();
+    let is_none_outside = |[a, b, c, d]: &[u8; 4]| of(*a) & of(*b) & of(*c) & of(*d) & class != 0;
+    let mut length = fours.iter().take_while(|four| is_none_outside(four)).count() * 4;
+    while bytes.get(length).is_some_and(|&byte| is(byte, class)) {
+        length += 1;
+    }
+    length
 }
 
-/// True when every byte is visible ASCII.
-pub(crate) fn all_graphic(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .fold(true, |is_graphic, byte| is_graphic & byte.is_ascii_graphic())
+fn of(byte: u8) -> u8 {
+    CLASSES.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
-/// True when every byte is [`TEXT`] or part of a line end.
+/// Where the first control byte stands; a tab is none, the bytes of a line's end are.
 ///
-/// Every byte of every head goes through here, so that it has no way out of the middle: without one the compiler
-/// looks at many bytes at once.
-pub(crate) fn is_free_of_controls(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |is_free, &byte| {
-        let is_text = (byte >= b' ') & (byte != 0x7f);
-        is_free & (is_text | (byte == b'\t') | (byte == b'\r') | (byte == b'\n'))
+/// Every byte of every head goes through here, eight at once.
+pub(crate) fn first_control(bytes: &[u8]) -> Option<usize> {
+    let controls = |word| below::<b' '>(word) | equal::<0x7f>(word);
+    let mut from = 0;
+    while let Some(at) = first(bytes.get(from..)?, controls) {
+        if !is(*bytes.get(from + at)?, TEXT) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+    None
+}
+
+/// Where the first byte stands that is not visible ASCII.
+pub(crate) fn first_not_graphic(bytes: &[u8]) -> Option<usize> {
+    first(bytes, |word| {
+        below::<b'!'>(word) | equal::<0x7f>(word) | (word & HIGHS)
     })
+}
+
+/// The highest bit of each of eight bytes.
+const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// Where the first byte stands that `suspects` marks by its highest bit. Marks above the first may be wrong: a
+/// subtraction borrows from them.
+fn first(bytes: &[u8], suspects: impl Fn(u64) -> u64) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut at = 0;
+    for word in words {
+        let marks = suspects(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return Some(at + marks.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    // Filled up with a byte that nobody suspects.
+    let mut word = [b'0'; 8];
+    word.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let marks = suspects(u64::from_le_bytes(word));
+    (marks != 0).then(|| at + marks.trailing_zeros() as usize / 8)
+}
+
+/// Marks bytes below an ASCII one.
+const fn below<const BYTE: u8>(word: u64) -> u64 {
+    word.wrapping_sub(u64::from_ne_bytes([BYTE; 8])) & !word & HIGHS
+}
+
+/// Marks bytes that are this one.
+const fn equal<const BYTE: u8>(word: u64) -> u64 {
+    below::<1>(word ^ u64::from_ne_bytes([BYTE; 8]))
 }
 
 const fn classes() -> [u8; 256] {

@@ -56,19 +56,25 @@ impl Fields {
         }
         let field = parse(bytes, line)?;
         self.list.push(field);
-        let name = field.name.of(bytes);
-        let value = field.value.of(bytes);
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
+        // Most names part from these four by their length or first letter.
+        match field.name.of(bytes) {
+            name @ [b'H' | b'h', _, _, _] if name.eq_ignore_ascii_case(b"host") => {
                 self.is_host_repeated |= self.host.is_some();
                 self.host = Some(field.value);
+                Ok(())
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => self.read_connection(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => return self.read_length(value),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => return self.read_coding(value),
-            _ => {}
+            name @ [b'C' | b'c', ..] if name.eq_ignore_ascii_case(b"connection") => {
+                self.read_connection(field.value.of(bytes));
+                Ok(())
+            }
+            name @ [b'C' | b'c', ..] if name.eq_ignore_ascii_case(b"content-length") => {
+                self.read_length(field.value.of(bytes))
+            }
+            name @ [b'T' | b't', ..] if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.read_coding(field.value.of(bytes))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// What the fields say of the body, when they say one thing.
@@ -104,8 +110,7 @@ impl Fields {
     }
 
     fn read_connection(&mut self, value: &[u8]) {
-        for option in value.split(|&byte| byte == b',') {
-            let option = option.trim_ascii();
+        for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             self.says_close |= option.eq_ignore_ascii_case(b"close");
             self.says_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
@@ -115,29 +120,36 @@ impl Fields {
 /// Reads one field line.
 pub(crate) fn parse(bytes: &[u8], line: Span) -> Result<Field, Fault> {
     let text = line.of(bytes);
-    let colon = text
-        .iter()
-        .position(|&byte| !class::is(byte, TOKEN))
-        .unwrap_or(text.len());
-    match (colon, text.get(colon)) {
-        (0, Some(b' ' | b'\t')) => return Err(Fault::malformed("folded field")),
-        (0, _) => return Err(Fault::malformed("empty field name")),
-        (_, Some(b':')) => {}
-        // RFC 9112 section 5.1: whitespace before the colon has led to request smuggling.
-        (_, Some(b' ' | b'\t')) => return Err(Fault::malformed("whitespace in a field name")),
-        (_, None) => return Err(Fault::malformed("field without a colon")),
-        (_, Some(_)) => return Err(Fault::malformed("field name")),
+    let colon = class::span_of(text, TOKEN);
+    if colon == 0 || text.get(colon) != Some(&b':') {
+        return Err(fault_in_name(text, colon));
     }
-    let mut value = Span::new(line.start() + colon + 1, line.end());
-    while let [b' ' | b'\t', ..] = value.of(bytes) {
-        value = Span::new(value.start() + 1, value.end());
+    let (mut start, mut end) = (line.start() + colon + 1, line.end());
+    while start < end && is_blank(bytes, start) {
+        start += 1;
     }
-    while let [.., b' ' | b'\t'] = value.of(bytes) {
-        value = Span::new(value.start(), value.end() - 1);
+    while start < end && is_blank(bytes, end - 1) {
+        end -= 1;
     }
     Ok(Field {
         name: Span::new(line.start(), line.start() + colon),
-        value,
+        value: Span::new(start, end),
+    })
+}
+
+fn is_blank(bytes: &[u8], at: usize) -> bool {
+    matches!(bytes.get(at), Some(b' ' | b'\t'))
+}
+
+/// What is wrong with a name that ends at `end`.
+fn fault_in_name(text: &[u8], end: usize) -> Fault {
+    Fault::malformed(match (end, text.get(end)) {
+        (_, None) => "field without a colon",
+        (0, Some(b' ' | b'\t')) => "folded field",
+        (0, Some(b':')) => "empty field name",
+        // RFC 9112 section 5.1: whitespace before the colon has led to request smuggling.
+        (_, Some(b' ' | b'\t')) => "whitespace in a field name",
+        (_, Some(_)) => "field name",
     })
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn check(host: Option<&[u8]>, authority: Option<&[u8]>, is_http10: bo
     if host.is_empty() {
         return Err(Fault::new(Reason::HostMissing, "empty Host"));
     }
-    if !class::all(host, HOST) {
+    if class::span_of(host, HOST) != host.len() {
         return Err(Fault::new(Reason::HostInvalid, "Host"));
     }
     Ok(())

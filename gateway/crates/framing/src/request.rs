@@ -71,7 +71,7 @@ impl RequestScanner {
             match self.line {
                 None if is_blank => self.skip_empty_line()?,
                 None => self.line = Some(RequestLine::parse(bytes, line)?),
-                Some(request_line) if is_blank => return self.finish(bytes, request_line).map(Some),
+                Some(request_line) if is_blank => return self.finish(bytes, request_line),
                 Some(_) => self.fields.take(bytes, line, bounds)?,
             }
         }
@@ -85,10 +85,8 @@ impl RequestScanner {
         Ok(())
     }
 
-    fn finish(&mut self, bytes: &[u8], line: RequestLine) -> Result<RequestHead, Fault> {
-        let Self {
-            lines, start, fields, ..
-        } = mem::take(self);
+    fn finish(&mut self, bytes: &[u8], line: RequestLine) -> Result<Option<RequestHead>, Fault> {
+        let fields = &self.fields;
         if fields.is_host_repeated {
             return Err(Fault::new(Reason::HostAmbiguous, "repeated Host"));
         }
@@ -99,38 +97,42 @@ impl RequestScanner {
             Delimiter::Length(length) => BodyFraming::Length(length),
             Delimiter::Chunked => BodyFraming::Chunked,
         };
-        Ok(RequestHead {
-            start,
-            end: lines.position(),
+        let head = RequestHead {
+            start: self.start,
+            end: self.lines.position(),
             method: line.method,
             target: line.target,
             is_http10: line.is_http10,
             body,
             wants_close: fields.wants_close(line.is_http10),
-            fields: fields.list,
-        })
+            fields: mem::take(&mut self.fields.list),
+        };
+        *self = Self::default();
+        Ok(Some(head))
     }
 }
 
 impl RequestLine {
     fn parse(bytes: &[u8], line: Span) -> Result<Self, Fault> {
-        // HTTP/0.9, TLS, a proxy's preamble: whatever is not three words is another protocol.
-        let invalid = Fault::malformed("request line");
         let text = line.of(bytes);
-        let first = memchr::memchr(b' ', text).ok_or(invalid)?;
-        let last = memchr::memrchr(b' ', text).ok_or(invalid)?;
-        if first == last {
-            return Err(invalid);
-        }
-        let method = Span::new(line.start(), line.start() + first);
-        let target = Span::new(method.end() + 1, line.start() + last);
-        let is_method = (1..=MAX_METHOD).contains(&first) && class::all(method.of(bytes), TOKEN);
-        if !is_method {
+        let length = class::span_of(text, TOKEN);
+        let after = text.get(length..).unwrap_or_default();
+        let [b' ', after @ ..] = after else {
+            return Err(Fault::malformed("method"));
+        };
+        if !(1..=MAX_METHOD).contains(&length) {
             return Err(Fault::malformed("method"));
         }
-        let is_http10 = parse_version(Span::new(line.start() + last + 1, line.end()).of(bytes))?;
+        let method = Span::new(line.start(), line.start() + length);
+        let length = class::first_not_graphic(after).unwrap_or(after.len());
+        let target = Span::new(method.end() + 1, method.end() + 1 + length);
         let target_bytes = target.of(bytes);
-        if target_bytes.is_empty() || !class::all_graphic(target_bytes) {
+        // HTTP/0.9 has no third word.
+        let [b' ', version @ ..] = after.get(length..).unwrap_or_default() else {
+            return Err(Fault::malformed("request target"));
+        };
+        let is_http10 = parse_version(version)?;
+        if length == 0 {
             return Err(Fault::malformed("request target"));
         }
         if memchr::memchr(b'#', target_bytes).is_some() {

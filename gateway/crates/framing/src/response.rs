@@ -82,30 +82,30 @@ impl ResponseScanner {
         while let Some(line) = self.lines.next(bytes, bounds.max_bytes)? {
             match self.line {
                 None => self.line = Some(StatusLine::parse(line.of(bytes))?),
-                Some(status_line) if line.of(bytes).is_empty() => return self.finish(status_line).map(Some),
+                Some(status_line) if line.of(bytes).is_empty() => return self.finish(status_line),
                 Some(_) => self.fields.take(bytes, line, bounds)?,
             }
         }
         Ok(None)
     }
 
-    fn finish(&mut self, line: StatusLine) -> Result<ResponseHead, Fault> {
-        let asked = self.asked;
-        let Self { lines, fields, .. } = mem::replace(self, Self::new(asked));
-        let delimiter = fields.delimiter(line.is_http10)?;
-        let body = line.body(delimiter, asked)?;
-        Ok(ResponseHead {
-            end: lines.position(),
+    fn finish(&mut self, line: StatusLine) -> Result<Option<ResponseHead>, Fault> {
+        let delimiter = self.fields.delimiter(line.is_http10)?;
+        let body = line.body(delimiter, self.asked)?;
+        let head = ResponseHead {
+            end: self.lines.position(),
             status: line.status,
             is_http10: line.is_http10,
             body,
-            wants_close: fields.wants_close(line.is_http10) || body == BodyFraming::UntilClose,
+            wants_close: self.fields.wants_close(line.is_http10) || body == BodyFraming::UntilClose,
             said_length: match delimiter {
                 Delimiter::Length(length) => Some(length),
                 Delimiter::Silent | Delimiter::Chunked => None,
             },
-            fields: fields.list,
-        })
+            fields: mem::take(&mut self.fields.list),
+        };
+        *self = Self::new(self.asked);
+        Ok(Some(head))
     }
 }
 

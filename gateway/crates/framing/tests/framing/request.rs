@@ -176,8 +176,8 @@ fn refusals_say_what_was_wrong() {
         ),
         (b"GET / HTTP/1.1\r\nHost: h\r\na@b: c\r\n", "field name"),
         (b"GET / HTTP/1.1\r\nHost: h\r\nab\r\n", "field without a colon"),
-        (b"GET /\r\n", "request line"),
-        (b"GET\r\n", "request line"),
+        (b"GET /\r\n", "request target"),
+        (b"GET\r\n", "method"),
     ] {
         assert_eq!(why(bytes), text, "{}", bytes.escape_ascii());
     }
