@@ -15,6 +15,9 @@ use tokio_rustls::server::TlsStream;
 /// A fatal `unrecognized_name` (RFC 6066 section 3) as a whole TLS record: before the ServerHello it is plaintext.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
+/// Sealed bytes that wait for a client that reads slowly, at most.
+const UNWRITTEN_RECORDS: usize = 32 * 1024;
+
 /// Why there is no TLS connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeFault {
@@ -50,8 +53,9 @@ pub(crate) async fn terminate(stream: L4Stream, tls: &ListenerTls) -> Result<Ter
             return Err(HandshakeFault::UnknownName(sni.unwrap_or_default()));
         }
     };
-    let stream = hello.into_stream(config).await.map_err(HandshakeFault::Failed)?;
-    let (_, connection) = stream.get_ref();
+    let mut stream = hello.into_stream(config).await.map_err(HandshakeFault::Failed)?;
+    let (_, connection) = stream.get_mut();
+    connection.set_buffer_limit(Some(UNWRITTEN_RECORDS));
     let peer = connection
         .peer_certificates()
         .filter(|chain| !chain.is_empty())

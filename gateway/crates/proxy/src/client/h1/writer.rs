@@ -14,7 +14,7 @@ use crate::listener::socket::ClientSocket;
 use crate::message::Length;
 
 /// Unwritten bytes above which an answer's next piece waits.
-const MAX_UNWRITTEN: usize = 64 * 1024;
+const MAX_UNWRITTEN: usize = 32 * 1024;
 
 /// What the request says about its answer.
 #[derive(Clone, Copy, Debug)]

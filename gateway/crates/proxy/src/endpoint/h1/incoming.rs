@@ -19,7 +19,7 @@ const BOUNDS: Bounds = Bounds {
 /// The first read: an ordinary answer whole.
 const FIRST_READ: usize = 8 * 1024;
 /// A read of a body that is known to be big, or has shown it.
-const BIG_READ: usize = 64 * 1024;
+const BIG_READ: usize = 32 * 1024;
 /// Room beyond an answer's end: a read that does not fill its room shows the runtime that nothing more is there,
 /// which saves the next one from asking.
 const SLACK: usize = 256;
