@@ -2,12 +2,10 @@
 
 /// Part of a token (RFC 9110 section 5.6.2): a method or a field's name.
 pub(crate) const TOKEN: u8 = 1;
-/// Part of a line: a blank, a tab, anything visible, and what is not ASCII (RFC 9110 section 5.5).
-pub(crate) const TEXT: u8 = 2;
 /// Part of a host and its port. What would end an authority, or begin another one, is not (RFC 3986 section 3.2).
-pub(crate) const HOST: u8 = 4;
-/// Part of a chunk's extension: [`TEXT`] that is ASCII.
-pub(crate) const EXTENSION: u8 = 8;
+pub(crate) const HOST: u8 = 2;
+/// Part of a chunk's extension: a tab, a blank, and visible ASCII.
+pub(crate) const EXTENSION: u8 = 4;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -31,14 +29,15 @@ fn of(byte: u8) -> u8 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
-/// Where the first control byte stands; a tab is none, the bytes of a line's end are.
+/// Where the first byte stands that is no part of a line's text (RFC 9110 section 5.5): a control byte other than
+/// the tab, so that the bytes of a line's end are found too.
 ///
 /// Every byte of every head goes through here, eight at once.
 pub(crate) fn first_control(bytes: &[u8]) -> Option<usize> {
     let controls = |word| below::<b' '>(word) | equal::<0x7f>(word);
     let mut from = 0;
     while let Some(at) = first(bytes.get(from..)?, controls) {
-        if !is(*bytes.get(from + at)?, TEXT) {
+        if bytes.get(from + at) != Some(&b'\t') {
             return Some(from + at);
         }
         from += at + 1;
@@ -119,10 +118,7 @@ const fn classes_of(byte: u8) -> u8 {
         classes |= TOKEN;
     }
     if is_extension {
-        classes |= EXTENSION | TEXT;
-    }
-    if byte >= 0x80 {
-        classes |= TEXT;
+        classes |= EXTENSION;
     }
     if is_host {
         classes |= HOST;

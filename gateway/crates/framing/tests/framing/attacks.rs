@@ -110,6 +110,8 @@ pub(crate) const CODING: Class = Class {
         with!("transfer-encoding:CHUNKED"),
         with!("Transfer-Encoding: \t chunked \t"),
         with!("X-Transfer-Encoding: gzip"),
+        with!("TE: trailers"),
+        with!("Transfer-Encoder: gzip"),
         b"POST /a HTTP/1.0\r\nHost: h\r\nContent-Length: 3\r\n\r\n",
     ],
 };
@@ -267,6 +269,7 @@ pub(crate) const HOST_MISSING: Class = Class {
     ],
     accepted: &[
         b"GET / HTTP/1.1\r\nhOST:h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHint: a\r\nHint: b\r\nHost: h\r\n\r\n",
         b"GET http://a/ HTTP/1.0\r\n\r\n",
         b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
     ],
@@ -519,6 +522,8 @@ pub(crate) const CHUNKS: Class = Class {
         b"10000000000000003\r\nabc\r\n0\r\n\r\n",
         b"0000000000000003\r\nabc\r\n0\r\n\r\n",
         b";a\r\nabc\r\n0\r\n\r\n",
+        b";a\r\n\r\n",
+        b"\r\n\r\n",
         b"3;a\nabc\r\n0\r\n\r\n",
         b"3;\nabc\r\n0\r\n\r\n",
         b"3;a\rb\r\nabc\r\n0\r\n\r\n",
