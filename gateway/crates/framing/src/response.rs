@@ -138,6 +138,9 @@ impl StatusLine {
     fn body(self, delimiter: Delimiter, asked: Asked) -> Result<BodyFraming, Fault> {
         let is_silent = delimiter == Delimiter::Silent;
         match self.status {
+            // RFC 9110 section 8.6 forbids the field, but many servers say that nothing has no length; nobody can read
+            // that in two ways.
+            204 if delimiter == Delimiter::Length(0) => Ok(BodyFraming::None),
             // RFC 9110 section 8.6 and RFC 9112 section 6.1: neither field may be there.
             100..=199 | 204 if !is_silent => Err(Fault::malformed("body framing where there is no body")),
             101 if asked == Asked::Upgrade => Ok(BodyFraming::Tunnel),
