@@ -1,7 +1,8 @@
 //! A request over HTTP/2: one stream of the connection, in the words of the client's half.
 //!
-//! Dropping it before the end of its answer resets the stream with CANCEL; dropping it after the end of the answer
-//! and before the end of the request, with NO_ERROR (RFC 9113 section 8.1).
+//! [`H2Client::end`] resets the stream with INTERNAL_ERROR when we have begun an answer and cannot finish it, behind
+//! what was queued of it. Dropping it before the end of its answer resets with CANCEL; dropping it after the end of
+//! the answer and before the end of the request, with NO_ERROR (RFC 9113 section 8.1).
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -12,6 +13,7 @@ use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::fields::{
@@ -20,16 +22,23 @@ use super::fields::{
 use crate::client::{ClientFault, ClientHead, NamedHost};
 use crate::message::{Length, Piece};
 
-/// How long a client that was answered early may go on sending before its stream is reset: some clients (curl up to
-/// 8) drop the answer when the reset arrives while they still send.
+/// How long a client that was answered early has for the end of its body before its stream is reset: some clients
+/// (curl up to 8) drop the answer when the reset arrives beside it.
 const LINGER: Duration = Duration::from_secs(1);
-/// How much it may send in that time: an ordinary JSON body, not an upload.
+/// How much it may send in that time with its window given back: an ordinary JSON body, whose end ends the wait. An
+/// upload meets a window that stays shut.
 const LINGER_BYTES: usize = 64 * 1024;
+
 /// One request over HTTP/2.
 pub(crate) struct H2Client {
     head: ClientHead,
-    body: RecvStream,
+    /// `None` when nobody wants the rest of it.
+    body: Option<RecvStream>,
     is_read: bool,
+    /// What it sent as a body is not one.
+    has_faulted: bool,
+    /// It makes no room for the answer.
+    is_shut: bool,
     respond: SendResponse<Bytes>,
     status: Option<StatusCode>,
     answer: Answer,
@@ -46,6 +55,8 @@ enum Answer {
     HeadOnly(SendStream<Bytes>),
     /// Sent whole.
     Complete(SendStream<Bytes>),
+    /// It did not keep what its head promised; what was queued leaves, and then the stream is reset.
+    Cut(SendStream<Bytes>),
     /// Reset.
     Broken,
 }
@@ -74,8 +85,10 @@ impl H2Client {
         };
         Self {
             head,
-            body,
+            body: Some(body),
             is_read: false,
+            has_faulted: false,
+            is_shut: false,
             respond,
             status: None,
             answer: Answer::Awaited,
@@ -95,27 +108,13 @@ impl H2Client {
 
     /// The next piece of the request's body; after the end there is none.
     pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Piece, ClientFault>> {
-        if self.is_read {
+        let (false, Some(body)) = (self.is_read, &mut self.body) else {
             return Poll::Pending;
-        }
-        while let Some(data) = ready!(self.body.poll_data(context)) {
-            let data = data.map_err(fault)?;
-            if data.is_empty() {
-                continue;
-            }
-            self.body
-                .flow_control()
-                .release_capacity(data.len())
-                .map_err(fault)?;
-            return Poll::Ready(Ok(Piece::Data(data)));
-        }
-        let trailers = ready!(self.body.poll_trailers(context)).map_err(fault)?;
-        self.is_read = true;
-        if let Some(trailers) = &trailers {
-            check_trailers(trailers)?;
-        }
-        let trailers = trailers.filter(|trailers| !trailers.is_empty());
-        Poll::Ready(Ok(Piece::End(trailers)))
+        };
+        let piece = ready!(read_piece(body, context));
+        self.is_read = matches!(piece, Ok(Piece::End(_)));
+        self.has_faulted = piece.is_err();
+        Poll::Ready(piece)
     }
 
     /// Queues `100 Continue`.
@@ -179,11 +178,17 @@ impl H2Client {
 
     /// Ready when one more piece may be pushed: the client has opened a window, and h2 holds less than its bound.
     pub(crate) fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientFault>> {
+        let room = self.poll_window(context);
+        self.is_shut = room.is_pending();
+        room
+    }
+
+    fn poll_window(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientFault>> {
         let stream = match &mut self.answer {
             Answer::Open(stream, _) => stream,
             Answer::HeadOnly(_) | Answer::Complete(_) => return Poll::Ready(Ok(())),
             Answer::Awaited => return Poll::Pending,
-            Answer::Broken => return Poll::Ready(Err(ClientFault::Gone)),
+            Answer::Cut(_) | Answer::Broken => return Poll::Ready(Err(ClientFault::Gone)),
         };
         if stream.capacity() == 0 {
             // One octet: what a stream reserves and does not use, others cannot have.
@@ -210,7 +215,7 @@ impl H2Client {
             Answer::HeadOnly(_) => return Ok(()),
             Answer::Awaited => return Err(broken("content without a head")),
             Answer::Complete(_) => return Err(broken("content after the end")),
-            Answer::Broken => return Err(ClientFault::Gone),
+            Answer::Cut(_) | Answer::Broken => return Err(ClientFault::Gone),
         }
         self.let_go(false)?;
         self.held = Some(data);
@@ -229,7 +234,7 @@ impl H2Client {
             // An answer without content was complete with its head.
             Answer::Complete(_) => return Ok(()),
             Answer::Awaited => return Err(broken("an end without a head")),
-            Answer::Broken => return Err(ClientFault::Gone),
+            Answer::Cut(_) | Answer::Broken => return Err(ClientFault::Gone),
         }
         match trailers
             .map(allowed_trailers)
@@ -259,51 +264,70 @@ impl H2Client {
     pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let reset = match &mut self.answer {
             Answer::Awaited => self.respond.poll_reset(context),
-            Answer::Open(stream, _) | Answer::HeadOnly(stream) | Answer::Complete(stream) => {
-                stream.poll_reset(context)
-            }
+            Answer::Open(stream, _)
+            | Answer::HeadOnly(stream)
+            | Answer::Complete(stream)
+            | Answer::Cut(stream) => stream.poll_reset(context),
             Answer::Broken => return Poll::Ready(()),
         };
         // An error is the connection's end.
         reset.map(|_| ())
     }
 
-    /// The status of the final head, once it was queued.
-    pub(crate) const fn status(&self) -> Option<StatusCode> {
-        self.status
-    }
-
     /// Nothing to say on a stream: the connection sends GOAWAY.
     pub(crate) const fn close_after(&mut self) {}
 
-    /// Ends the stream with an error, whatever was sent; nothing when the answer is complete.
+    /// Ends the stream with an error, whatever was sent, and takes back what was not; nothing when the answer is
+    /// complete.
     pub(crate) fn fail(&mut self, code: Code) {
         match std::mem::replace(&mut self.answer, Answer::Broken) {
             Answer::Awaited => self.respond.send_reset(code),
-            Answer::Open(mut stream, _) | Answer::HeadOnly(mut stream) => stream.send_reset(code),
-            Answer::Complete(stream) => self.answer = Answer::Complete(stream),
+            Answer::Open(mut stream, _) | Answer::Cut(mut stream) => stream.send_reset(code),
+            Answer::HeadOnly(stream) | Answer::Complete(stream) => self.answer = Answer::Complete(stream),
             Answer::Broken => {}
         }
     }
 
-    /// Lets a client that was answered early finish a small body, unread, before the stream is reset.
-    pub(crate) async fn linger(&mut self) {
-        if self.is_read || !matches!(self.answer, Answer::Complete(_)) || self.body.is_end_stream() {
-            return;
-        }
-        let draining = async {
-            let mut left = LINGER_BYTES;
-            while let Some(Ok(data)) = self.body.data().await {
-                // The stream is over when its window cannot be given back.
-                let _ = self.body.flow_control().release_capacity(data.len());
-                left = left.saturating_sub(data.len());
-                if left == 0 {
-                    return;
-                }
+    /// Ends the stream, when nothing is added to the answer any more. A client whose own doing it is that there is
+    /// no more of it is left to the reset that comes of dropping.
+    pub(crate) async fn end(&mut self) {
+        match self.answer {
+            Answer::HeadOnly(_) | Answer::Complete(_) => self.linger().await,
+            Answer::Open(..) if self.has_faulted || self.is_shut => {}
+            Answer::Open(..) | Answer::Cut(_) => {
+                // A stream that is over takes nothing more, and needs no reset.
+                let _ = self.let_go(false);
+                // The reset would overtake the head and what was pushed: first the connection's loop writes them, as
+                // far as the client's windows let it.
+                yield_now().await;
+                self.fail(Code::INTERNAL_ERROR);
             }
+            Answer::Awaited | Answer::Broken => {}
+        }
+    }
+
+    /// Gives a client that was answered early time to take the answer, before its stream is reset. What it still
+    /// sends is dropped, and the connection's window goes to other streams.
+    async fn linger(&mut self) {
+        let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream()) else {
+            return;
+        };
+        let waiting = async {
+            let mut left = LINGER_BYTES;
+            while left > 0 {
+                let Some(Ok(data)) = body.data().await else {
+                    return;
+                };
+                // The stream is over when its window cannot be given back.
+                let _ = body.flow_control().release_capacity(data.len());
+                left = left.saturating_sub(data.len());
+            }
+            // h2 gives back what comes from now on to the connection only. It does not tell of the body's end either.
+            drop(body);
+            std::future::poll_fn(|context| self.poll_gone(context)).await;
         };
         // Whatever ends this, the stream ends next.
-        let _ = timeout(LINGER, draining).await;
+        let _ = timeout(LINGER, waiting).await;
     }
 
     /// Hands the held piece to h2.
@@ -319,16 +343,35 @@ impl H2Client {
             Answer::Open(stream, _) | Answer::HeadOnly(stream) | Answer::Complete(stream) => {
                 Answer::Complete(stream)
             }
-            Answer::Awaited => Answer::Awaited,
-            Answer::Broken => Answer::Broken,
+            other @ (Answer::Awaited | Answer::Cut(_) | Answer::Broken) => other,
         };
     }
 
     /// The answer does not keep what its head promised: the client must not take it for whole.
     fn break_off(&mut self, why: &'static str) -> Result<(), ClientFault> {
-        self.fail(Code::INTERNAL_ERROR);
+        self.let_go(false)?;
+        if let Answer::Open(stream, _) = std::mem::replace(&mut self.answer, Answer::Broken) {
+            self.answer = Answer::Cut(stream);
+        }
         Err(broken(why))
     }
+}
+
+fn read_piece(body: &mut RecvStream, context: &mut Context<'_>) -> Poll<Result<Piece, ClientFault>> {
+    while let Some(data) = ready!(body.poll_data(context)) {
+        let data = data.map_err(fault)?;
+        if data.is_empty() {
+            continue;
+        }
+        body.flow_control().release_capacity(data.len()).map_err(fault)?;
+        return Poll::Ready(Ok(Piece::Data(data)));
+    }
+    let trailers = ready!(body.poll_trailers(context)).map_err(fault)?;
+    if let Some(trailers) = &trailers {
+        check_trailers(trailers)?;
+    }
+    let trailers = trailers.filter(|trailers| !trailers.is_empty());
+    Poll::Ready(Ok(Piece::End(trailers)))
 }
 
 /// h2's errors in the words of the client's half: whatever ended the stream, nobody listens on it any more.

@@ -86,7 +86,7 @@ async fn carry<R: Requests>(requests: &R, client: H2Client, cost: usize) -> Done
     let outcome = AssertUnwindSafe(requests.run(&mut client)).catch_unwind().await;
     if let Client::H2(client) = &mut client {
         match outcome {
-            Ok(()) => client.linger().await,
+            Ok(()) => client.end().await,
             Err(_) => client.fail(Code::INTERNAL_ERROR),
         }
     }

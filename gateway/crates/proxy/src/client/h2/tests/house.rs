@@ -152,6 +152,17 @@ impl Service {
                 client.push(Bytes::from_static(b"long"))
             }
             "/half" => client.start(StatusCode::OK, HeaderMap::new(), Length::Unknown),
+            "/broke" => {
+                client.start(StatusCode::OK, HeaderMap::new(), Length::Known(10))?;
+                client.push(Bytes::from_static(b"broke"))
+            }
+            // Gives up as soon as it would have to wait for the client.
+            "/tired" => {
+                client.start(StatusCode::OK, HeaderMap::new(), Length::Unknown)?;
+                let room = poll_fn(|context| Poll::Ready(client.poll_room(context))).await;
+                assert!(room.is_pending());
+                Ok(())
+            }
             "/none" => {
                 client.start(StatusCode::NO_CONTENT, HeaderMap::new(), Length::None)?;
                 client.finish(None)

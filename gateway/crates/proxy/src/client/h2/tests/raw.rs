@@ -14,6 +14,10 @@ pub(super) const HANGING_HEAD: &[u8] = &[
 ];
 /// The same with `:path /big`.
 pub(super) const BIG_HEAD: &[u8] = &[0x82, 0x87, 0x04, 0x04, b'/', b'b', b'i', b'g', 0x01, 0x01, b'a'];
+/// The same with `:path /tired`.
+pub(super) const TIRED_HEAD: &[u8] = &[
+    0x82, 0x87, 0x04, 0x06, b'/', b't', b'i', b'r', b'e', b'd', 0x01, 0x01, b'a',
+];
 
 /// A frame that came.
 #[derive(Clone, Debug, Eq, PartialEq)]
