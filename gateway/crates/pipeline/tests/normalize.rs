@@ -344,6 +344,27 @@ async fn one_host_is_read_one_way_and_any_doubt_is_refused() {
     }
 }
 
+/// RFC 9113 section 8.2.1: HTTP/1 would read the value without its padding, so a guard and the endpoint would part.
+#[tokio::test]
+async fn a_padded_value_is_refused_and_a_plain_one_reaches_the_endpoint() {
+    let hall = Hall::new(plan(vec![route("every", "/")]));
+    for value in [" admin", "admin ", "\tadmin", "admin\t", " "] {
+        let fields = [("x-role", value)];
+        assert_eq!(
+            hall.refused(Method::GET, "/", &fields).await,
+            Reason::FieldInvalid,
+            "{value:?}"
+        );
+    }
+
+    let (mut exchange, admitted) = hall
+        .ask(Method::GET, "/", &[("x-role", "an admin"), ("x-none", "")])
+        .await;
+    admitted.unwrap();
+
+    assert_eq!(leave(&mut exchange).headers["x-role"], "an admin");
+}
+
 /// CVE-2024-45410: what the gateway writes cannot be nominated away, and what guards read may not be.
 #[tokio::test]
 async fn a_nominated_field_goes_and_ours_stays() {

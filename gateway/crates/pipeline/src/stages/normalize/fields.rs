@@ -51,6 +51,11 @@ pub(super) fn canonical_fields(
     let mut accepts_trailers = false;
     let mut previous: Option<&HeaderName> = None;
     for (name, value) in raw {
+        // HTTP/1 reads a value without the white space around it, and HTTP/2 forbids it (RFC 9113 section 8.2.1): a
+        // guard that saw it would see another value than the endpoint.
+        if value.as_bytes().trim_ascii().len() != value.len() {
+            return Err(Reason::FieldInvalid);
+        }
         // All values of a name come one after the other.
         if previous.replace(name) == Some(name) && is_singleton(name) {
             return Err(Reason::FieldInvalid);
