@@ -45,12 +45,14 @@ pub(crate) struct RequestBody {
     pub(crate) length: Length,
     /// The client's patience.
     pub(crate) clock: BodyClock,
-    pieces: Vec<Bytes>,
-    remembered: usize,
+    /// What was streamed so far, copied: a piece would keep the whole buffer alive that it was read into.
+    remembered: BytesMut,
+    /// The whole body, when it is judged before it leaves.
+    whole: Option<Bytes>,
+    /// What this attempt gets before anything new.
+    again: Option<Bytes>,
     /// The client's end, once it arrived.
     end: Option<Option<HeaderMap>>,
-    /// The next remembered piece of this attempt.
-    cursor: usize,
     is_forgotten: bool,
     is_judged: bool,
 }
@@ -61,10 +63,10 @@ impl RequestBody {
         Self {
             length,
             clock,
-            pieces: Vec::new(),
-            remembered: 0,
+            remembered: BytesMut::new(),
+            whole: None,
+            again: None,
             end: (length == Length::None).then_some(None),
-            cursor: 0,
             is_forgotten: false,
             is_judged: false,
         }
@@ -73,14 +75,24 @@ impl RequestBody {
     /// The whole body is known and allowed: these bytes leave, whatever the client sent them as.
     pub(crate) fn replace(&mut self, bytes: Bytes) {
         self.length = Length::of(bytes.len());
-        self.pieces = if bytes.is_empty() { Vec::new() } else { vec![bytes] };
+        self.whole = Some(bytes);
         self.end.get_or_insert(None);
         self.is_judged = true;
     }
 
     /// Another attempt starts with the first byte.
-    pub(crate) const fn rewind(&mut self) {
-        self.cursor = 0;
+    pub(crate) fn rewind(&mut self) {
+        let known = match &self.whole {
+            Some(whole) => whole.clone(),
+            None => Bytes::copy_from_slice(&self.remembered),
+        };
+        self.again = (!known.is_empty()).then_some(known);
+    }
+
+    /// There will be no other attempt.
+    pub(crate) fn forget(&mut self) {
+        self.is_forgotten = true;
+        self.remembered = BytesMut::new();
     }
 
     /// True when everything that was read can be given out again.
@@ -95,9 +107,7 @@ impl RequestBody {
         exchange: &mut Exchange,
         context: &mut Context<'_>,
     ) -> Poll<Result<Piece, BodyFault>> {
-        if let Some(piece) = self.pieces.get(self.cursor) {
-            self.cursor += 1;
-            let piece = piece.clone();
+        if let Some(piece) = self.again.take() {
             if !self.is_judged {
                 exchange.stream_push(piece.len()).map_err(BodyFault::Refused)?;
             }
@@ -113,7 +123,10 @@ impl RequestBody {
                 exchange.stream_push(data.len()).map_err(BodyFault::Refused)?;
                 self.remember(data);
             }
-            Piece::End(trailers) => self.end = Some(trailers.clone()),
+            Piece::End(trailers) => {
+                check_trailers(trailers.as_ref())?;
+                self.end = Some(trailers.clone());
+            }
         }
         Poll::Ready(Ok(piece))
     }
@@ -122,25 +135,21 @@ impl RequestBody {
         if self.is_forgotten {
             return;
         }
-        self.remembered += data.len();
-        if self.remembered > MAX_REPLAY {
-            self.is_forgotten = true;
-            self.pieces = Vec::new();
-            self.cursor = 0;
-            return;
+        if self.remembered.len() + data.len() > MAX_REPLAY {
+            return self.forget();
         }
-        self.pieces.push(data.clone());
-        self.cursor = self.pieces.len();
+        self.remembered.extend_from_slice(data);
     }
 
-    /// Gives every piece that is known already to `judge`.
+    /// Gives what is known already to `judge`.
     pub(crate) fn show_known(
         &self,
-        mut judge: impl FnMut(&Bytes) -> Result<(), Rejection>,
+        judge: impl FnOnce(&Bytes) -> Result<(), Rejection>,
     ) -> Result<(), BodyFault> {
-        self.pieces
-            .iter()
-            .try_for_each(|piece| judge(piece).map_err(BodyFault::Refused))
+        match &self.whole {
+            Some(whole) if !whole.is_empty() => judge(whole).map_err(BodyFault::Refused),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Reads the body whole before anything leaves, giving every piece to `judge`.
@@ -157,7 +166,10 @@ impl RequestBody {
                     self.clock.count(data.len());
                     judge(&data).map_err(BodyFault::Refused)?;
                 }
-                Piece::End(trailers) => self.end = Some(trailers),
+                Piece::End(trailers) => {
+                    check_trailers(trailers.as_ref())?;
+                    self.end = Some(trailers);
+                }
             }
         }
         Ok(())
@@ -185,6 +197,15 @@ impl RequestBody {
             }
             Some(_) | None => Poll::Pending,
         }
+    }
+}
+
+/// A value of HTTP/2 may begin or end with white space that HTTP/1 would not read (RFC 9113 section 8.2.1).
+fn check_trailers(trailers: Option<&HeaderMap>) -> Result<(), BodyFault> {
+    let is_padded = |value: &http::HeaderValue| value.as_bytes().trim_ascii().len() != value.len();
+    match trailers.is_some_and(|fields| fields.values().any(is_padded)) {
+        true => Err(BodyFault::Refused(Rejection::new(Reason::FieldInvalid))),
+        false => Ok(()),
     }
 }
 
