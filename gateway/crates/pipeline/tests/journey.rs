@@ -107,7 +107,7 @@ async fn an_endpoint_that_refuses_is_followed_by_the_next_region_for_any_method(
     exchange.select_endpoint().unwrap();
 
     let failure = Failure::of(Outcome::Transport(TransportKind::Refused));
-    exchange.attempt_failed(&failure, true).unwrap();
+    exchange.attempt_failed(&failure, true, "why").unwrap();
 
     assert_eq!(
         exchange.select_endpoint().unwrap().endpoint.region.as_str(),
@@ -124,7 +124,7 @@ async fn a_post_that_was_reset_after_its_head_is_not_sent_twice() {
     let failure = Failure::of(Outcome::Transport(TransportKind::Reset));
 
     assert_eq!(
-        exchange.attempt_failed(&failure, true).unwrap_err().reason,
+        exchange.attempt_failed(&failure, true, "why").unwrap_err().reason,
         Reason::EndpointReset
     );
 }
@@ -162,7 +162,7 @@ async fn residency_fails_closed_when_its_regions_are_gone() {
 
     let failure = Failure::of(Outcome::Transport(TransportKind::Refused));
     let rejection = exchange
-        .attempt_failed(&failure, true)
+        .attempt_failed(&failure, true, "why")
         .err()
         .or_else(|| exchange.select_endpoint().err());
 
@@ -228,7 +228,7 @@ async fn every_attempt_reads_the_body_from_its_first_byte() {
     let (mut exchange, _) = hall.ask(Method::POST, "/orders", &post("14")).await;
     exchange.select_endpoint().unwrap();
     exchange.gate_push(body).unwrap();
-    exchange.attempt_failed(&refused, true).unwrap();
+    exchange.attempt_failed(&refused, true, "why").unwrap();
 
     exchange.select_endpoint().unwrap();
     exchange.gate_push(body).unwrap();
@@ -242,7 +242,7 @@ async fn every_attempt_reads_the_body_from_its_first_byte() {
     for _ in 0..2 {
         exchange.select_endpoint().unwrap();
         exchange.stream_push(8).unwrap();
-        exchange.attempt_failed(&refused, true).unwrap_or_default();
+        exchange.attempt_failed(&refused, true, "why").unwrap_or_default();
     }
     assert_eq!(
         exchange.stream_push(8).unwrap_err().reason,

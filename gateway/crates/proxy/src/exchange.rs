@@ -11,7 +11,7 @@ use http::StatusCode;
 use portcullis_model::{Reason, Rejection};
 use portcullis_pipeline::body::BodyPlan;
 use portcullis_pipeline::{Admission, Ending, Exchange, Gateway, LocalAnswer, RawHead};
-use portcullis_routing::attempt::{Failure, Outcome};
+use portcullis_routing::attempt::{Failure, Outcome, TransportKind};
 use tokio::time::Instant;
 
 use crate::body::{BodyFault, Collected, RequestBody};
@@ -23,7 +23,7 @@ use crate::endpoint::{AttemptFacts, DialFault, Mesh, Upstream};
 use crate::listener::Doors;
 use crate::lock;
 use crate::message::Length;
-use crate::relay::{Deadlines, Relay, Relayed};
+use crate::relay::{Deadlines, Relay, Relayed, Told};
 
 /// Timers kept for a connection's next requests.
 const SPARE_TIMERS: usize = 16;
@@ -84,6 +84,17 @@ impl client::h2::Requests for Requests<'_> {
     }
 }
 
+/// Why there is no connection, for the record.
+const fn why_not_open(kind: TransportKind) -> &'static str {
+    match kind {
+        TransportKind::Refused => "refused the connection, or did not take it in time",
+        TransportKind::Reset => "closed the connection",
+        TransportKind::Tls => "the TLS handshake failed",
+        TransportKind::Identity => "proved another identity than the expected one",
+        TransportKind::Protocol => "does not speak HTTP/2",
+    }
+}
+
 /// Why the way to an endpoint ended early.
 enum Stop {
     /// Answered here.
@@ -116,8 +127,7 @@ struct Journey<'a> {
     exchange: Exchange,
     body: RequestBody,
     timer: Timer,
-    status: Option<StatusCode>,
-    bytes_out: u64,
+    told: Told,
     ending: Ending,
 }
 
@@ -136,8 +146,7 @@ impl<'a> Journey<'a> {
                 BodyClock::new(limits.header_timeout, limits.body_rate),
             ),
             timer: Timer::default(),
-            status: None,
-            bytes_out: 0,
+            told: Told::default(),
             ending: Ending::Complete,
         }
     }
@@ -153,18 +162,18 @@ impl<'a> Journey<'a> {
             match self.attempt(client, respond_by).await {
                 Ok(Relayed::Complete) => return None,
                 Ok(Relayed::Again) => {}
-                Ok(Relayed::Failed(failure)) => {
+                Ok(Relayed::Failed(failure, why)) => {
                     let replayable = self.body.is_replayable();
-                    if let Err(rejection) = self.exchange.attempt_failed(&failure, replayable) {
+                    if let Err(rejection) = self.exchange.attempt_failed(&failure, replayable, why) {
                         return Some(Stop::Refused(rejection));
                     }
                 }
                 Ok(Relayed::Refused(rejection)) => return Some(Stop::Refused(rejection)),
                 Ok(Relayed::ClientLeft) => return Some(Stop::ClientLeft),
-                Ok(Relayed::Broken(ending, is_evidence)) => {
+                Ok(Relayed::Broken(ending, why)) => {
                     self.ending = ending;
-                    if is_evidence {
-                        self.exchange.answer_broke();
+                    if let Some(why) = why {
+                        self.exchange.answer_broke(why);
                     }
                     return None;
                 }
@@ -241,32 +250,29 @@ impl<'a> Journey<'a> {
         let mut upstream = match opened {
             Ok(upstream) => upstream,
             Err(fault) => {
-                let outcome = Outcome::Transport(fault.kind());
-                return Ok(Relayed::Failed(Failure::unprocessed(outcome)));
+                if matches!(fault, DialFault::Local(_)) {
+                    // Our own want says nothing about the endpoint, and would be the same at the next one.
+                    let rejection = Rejection::new(Reason::NoEndpoint).with_private(fault.to_string());
+                    return Err(rejection.into());
+                }
+                let failure = Failure::unprocessed(Outcome::Transport(fault.kind()));
+                return Ok(Relayed::Failed(failure, why_not_open(fault.kind())));
             }
         };
         let head = self.exchange.prepare_upstream(&facts.target)?;
         if let Err(fault) = upstream.send_head(&head, self.body.length) {
-            return Ok(Relayed::Failed(fault.failure()));
+            return Ok(Relayed::Failed(fault.failure(), fault.why));
         }
         self.body.rewind();
         let deadlines = Deadlines {
-            respond_by: respond_by.min(Instant::now() + facts.target.first_byte_timeout),
+            respond_by,
+            first_byte: facts.target.first_byte_timeout,
             idle: facts.target.idle_timeout,
         };
         let halves = (&mut *client, &mut upstream);
-        let relay = Relay::new(
-            &mut self.exchange,
-            halves,
-            &mut self.body,
-            &mut self.timer,
-            deadlines,
-        );
-        let (relayed, bytes_out) = relay.run().await;
-        self.bytes_out += bytes_out;
-        if client.is_started() {
-            self.status = client.status();
-        }
+        let account = (&mut self.body, &mut self.told);
+        let relay = Relay::new(&mut self.exchange, halves, account, &mut self.timer, deadlines);
+        let relayed = relay.run().await;
         if matches!(relayed, Relayed::Complete) {
             upstream.release();
         }
@@ -298,9 +304,11 @@ impl<'a> Journey<'a> {
                 return;
             }
         };
-        self.status = Some(answer.status);
         let is_bodiless = client.head().method == http::Method::HEAD;
-        self.bytes_out = if is_bodiless { 0 } else { answer.body.len() as u64 };
+        self.told = Told {
+            status: Some(answer.status),
+            bytes: if is_bodiless { 0 } else { answer.body.len() as u64 },
+        };
         if self.write(client, answer).await.is_err() {
             self.ending = Ending::ClientClosed;
         }
@@ -325,8 +333,8 @@ impl<'a> Journey<'a> {
     }
 
     fn record(&mut self, ending: Ending) {
-        let bytes = (self.body.clock.bytes(), self.bytes_out);
-        self.exchange.write_record(self.status, bytes, ending);
+        let bytes = (self.body.clock.bytes(), self.told.bytes);
+        self.exchange.write_record(self.told.status, bytes, ending);
     }
 }
 

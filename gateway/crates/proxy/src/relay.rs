@@ -25,21 +25,32 @@ pub(crate) enum Relayed {
     Complete,
     /// The endpoint's answer was dropped: ask another one.
     Again,
-    /// There was no answer.
-    Failed(Failure),
+    /// There was no answer, and why.
+    Failed(Failure, &'static str),
     /// The request may not go on; nothing was answered yet.
     Refused(Rejection),
-    /// The answer broke off; the flag says that it was the endpoint's doing.
-    Broken(Ending, bool),
+    /// The answer broke off; the reason is there when it was the endpoint's doing.
+    Broken(Ending, Option<&'static str>),
     /// The client left before its answer began.
     ClientLeft,
+}
+
+/// What the client was told so far; it outlives a request that is dropped with its connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    /// The final status.
+    pub(crate) status: Option<StatusCode>,
+    /// Content.
+    pub(crate) bytes: u64,
 }
 
 /// The deadlines of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
-    /// For the final response head.
+    /// For the final response head, whoever it is that is waited for.
     pub(crate) respond_by: Instant,
+    /// For an endpoint that has all there is to say something.
+    pub(crate) first_byte: Duration,
     /// Without anything moving after it, and for a client to make room.
     pub(crate) idle: Duration,
 }
@@ -51,6 +62,19 @@ enum Answer {
     Body,
     /// All of it was passed on.
     Ended,
+}
+
+/// Who is waited for while nothing moves.
+#[derive(Clone, Copy)]
+enum Wait {
+    /// The client, to send more of its body.
+    Upload,
+    /// The endpoint, to begin its answer.
+    Head,
+    /// The client, to read; since then.
+    Reader(Instant),
+    /// The endpoint, to go on.
+    Piece,
 }
 
 /// One attempt under way.
@@ -68,8 +92,7 @@ pub(crate) struct Relay<'a> {
     last_move: Instant,
     /// Since when the client makes no room.
     blocked_since: Option<Instant>,
-    /// Content passed to the client.
-    bytes_out: u64,
+    told: &'a mut Told,
 }
 
 impl<'a> Relay<'a> {
@@ -77,7 +100,7 @@ impl<'a> Relay<'a> {
     pub(crate) fn new(
         exchange: &'a mut Exchange,
         (client, upstream): (&'a mut Client, &'a mut Upstream),
-        body: &'a mut RequestBody,
+        (body, told): (&'a mut RequestBody, &'a mut Told),
         timer: &'a mut Timer,
         deadlines: Deadlines,
     ) -> Self {
@@ -93,15 +116,15 @@ impl<'a> Relay<'a> {
             is_tunnel: false,
             last_move: Instant::now(),
             blocked_since: None,
-            bytes_out: 0,
+            told,
         }
     }
 
-    /// Moves everything until the attempt ends; gives also the content passed to the client.
-    pub(crate) async fn run(mut self) -> (Relayed, u64) {
+    /// Moves everything until the attempt ends.
+    pub(crate) async fn run(mut self) -> Relayed {
         let ended = std::future::poll_fn(|context| self.poll(context)).await;
         self.body.clock.stand_still(Instant::now());
-        (ended, self.bytes_out)
+        ended
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Relayed> {
@@ -134,13 +157,16 @@ impl<'a> Relay<'a> {
 
     /// Writes; true when that was all.
     fn flush(&mut self, now: Instant, context: &mut Context<'_>) -> Result<bool, Relayed> {
-        if let Poll::Ready(Err(_)) = self.upstream.poll_flush(context) {
+        let sent = self.upstream.poll_flush(context);
+        if let Poll::Ready(Err(_)) = sent {
             // It may have answered already; what it said decides.
             self.stop_sending(now);
         }
+        let is_owed = self.is_tunnel && sent.is_pending();
         match self.client.poll_flush(context) {
             Poll::Ready(Ok(())) => {
-                if matches!(self.answer, Answer::Ended) {
+                // What a client said last in a tunnel is still to arrive.
+                if matches!(self.answer, Answer::Ended) && !is_owed {
                     return Ok(true);
                 }
             }
@@ -173,7 +199,10 @@ impl<'a> Relay<'a> {
             }
             Poll::Pending => {
                 self.body.clock.stand_still(now);
-                return Ok(false);
+                return match self.client.poll_gone(context) {
+                    Poll::Ready(()) => Err(self.client_left()),
+                    Poll::Pending => Ok(false),
+                };
             }
         }
         let next = if self.is_tunnel {
@@ -241,6 +270,7 @@ impl<'a> Relay<'a> {
         if observation == Observation::Again {
             return Err(Relayed::Again);
         }
+        self.body.forget();
         if is_switch {
             let headers = &mut head.headers;
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -252,8 +282,9 @@ impl<'a> Relay<'a> {
             self.body.clock.stand_still(self.last_move);
         } else {
             let started = self.client.start(status, head.headers, head.length);
-            started.map_err(|_| Relayed::Broken(Ending::ClientClosed, false))?;
+            started.map_err(|_| Relayed::Broken(Ending::ClientClosed, None))?;
         }
+        self.told.status = Some(status);
         self.answer = Answer::Body;
         Ok(())
     }
@@ -270,7 +301,7 @@ impl<'a> Relay<'a> {
         let pushed = match self.upstream.poll_piece(context) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(Piece::Data(data))) => {
-                self.bytes_out += data.len() as u64;
+                self.told.bytes += data.len() as u64;
                 self.client.push(data)
             }
             Poll::Ready(Ok(Piece::End(trailers))) => {
@@ -286,10 +317,15 @@ impl<'a> Relay<'a> {
     }
 
     fn poll_deadlines(&mut self, now: Instant, context: &mut Context<'_>) -> Poll<Relayed> {
-        let due = match (&self.answer, self.blocked_since) {
-            (Answer::Awaited, _) => self.deadlines.respond_by,
-            (_, Some(since)) => since + self.deadlines.idle,
-            (_, None) => self.last_move + self.deadlines.idle,
+        let wait = self.wait();
+        let due = match wait {
+            Wait::Upload => self.deadlines.respond_by,
+            Wait::Head => {
+                let patience = self.last_move + self.deadlines.first_byte;
+                patience.min(self.deadlines.respond_by)
+            }
+            Wait::Reader(since) => since + self.deadlines.idle,
+            Wait::Piece => self.last_move + self.deadlines.idle,
         };
         let body_due = self.body.clock.due();
         let first = body_due.map_or(due, |body_due| body_due.min(due));
@@ -299,45 +335,62 @@ impl<'a> Relay<'a> {
         if body_due == Some(first) {
             return Poll::Ready(self.refused(Rejection::new(Reason::BodyTimeout)));
         }
-        Poll::Ready(match (&self.answer, self.blocked_since) {
-            (Answer::Awaited, _) => Relayed::Failed(self.silence()),
-            // A client that does not read what it asked for.
-            (_, Some(_)) => Relayed::Broken(Ending::DeadlinePassed, false),
-            (_, None) => Relayed::Broken(Ending::DeadlinePassed, true),
+        Poll::Ready(match wait {
+            // The endpoint cannot answer what it has not got.
+            Wait::Upload => Relayed::Refused(Rejection::new(Reason::BodyTimeout)),
+            Wait::Head => self.silence(now),
+            Wait::Reader(_) => Relayed::Broken(Ending::DeadlinePassed, None),
+            // In a tunnel, and while a body is still sent, it may as well be the client that says nothing.
+            Wait::Piece => {
+                let is_endpoints = self.is_sent && !self.is_tunnel;
+                let why = is_endpoints.then_some("silent in its answer");
+                Relayed::Broken(Ending::DeadlinePassed, why)
+            }
         })
     }
 
-    fn silence(&self) -> Failure {
-        if self.upstream.has_left() {
-            Failure::of(Outcome::Silence)
-        } else {
-            Failure::unprocessed(Outcome::Silence)
+    /// Who is waited for.
+    fn wait(&self) -> Wait {
+        match (&self.answer, self.blocked_since) {
+            (Answer::Awaited, _) if !self.is_sent && self.body.clock.due().is_some() => Wait::Upload,
+            (Answer::Awaited, _) => Wait::Head,
+            (_, Some(since)) => Wait::Reader(since),
+            (_, None) => Wait::Piece,
         }
     }
 
+    /// The endpoint said nothing. What the client's upload left of the time is evidence only when it was enough.
+    fn silence(&self, now: Instant) -> Relayed {
+        let waited = now.saturating_duration_since(self.last_move);
+        if self.body.clock.bytes() > 0 && waited < self.deadlines.first_byte / 2 {
+            return Relayed::Refused(Rejection::new(Reason::EndpointTimeout));
+        }
+        let failure = if self.upstream.has_left() {
+            Failure::of(Outcome::Silence)
+        } else {
+            Failure::unprocessed(Outcome::Silence)
+        };
+        Relayed::Failed(failure, "silent before its answer")
+    }
+
     fn endpoint_broke(&mut self, fault: &EndpointFault) -> Relayed {
-        tracing::debug!(
-            why = fault.why,
-            outcome = fault.outcome.as_str(),
-            "an endpoint's answer broke off"
-        );
         match self.answer {
-            Answer::Awaited => Relayed::Failed(fault.failure()),
-            Answer::Body | Answer::Ended => Relayed::Broken(Ending::EndpointBroke, true),
+            Answer::Awaited => Relayed::Failed(fault.failure(), fault.why),
+            Answer::Body | Answer::Ended => Relayed::Broken(Ending::EndpointBroke, Some(fault.why)),
         }
     }
 
     fn refused(&self, rejection: Rejection) -> Relayed {
         match self.answer {
             Answer::Awaited => Relayed::Refused(rejection),
-            Answer::Body | Answer::Ended => Relayed::Broken(Ending::ClientClosed, false),
+            Answer::Body | Answer::Ended => Relayed::Broken(Ending::ClientClosed, None),
         }
     }
 
     fn client_left(&self) -> Relayed {
         match self.answer {
             Answer::Awaited => Relayed::ClientLeft,
-            Answer::Body | Answer::Ended => Relayed::Broken(Ending::ClientClosed, false),
+            Answer::Body | Answer::Ended => Relayed::Broken(Ending::ClientClosed, None),
         }
     }
 }

@@ -54,11 +54,16 @@ impl Exchange {
         )
     }
 
-    /// `retry`: an attempt ended without an answer. `Ok`: call `select_endpoint` again.
+    /// `retry`: an attempt ended without an answer, and why. `Ok`: call `select_endpoint` again.
     ///
     /// # Errors
     /// Returns the rejection to answer with when there is no further attempt.
-    pub fn attempt_failed(&mut self, failure: &Failure, is_replayable: bool) -> Result<(), Rejection> {
+    pub fn attempt_failed(
+        &mut self,
+        failure: &Failure,
+        is_replayable: bool,
+        why: &'static str,
+    ) -> Result<(), Rejection> {
         let now = self.gateway.mono();
         let Progress::Admitted(admitted) = &self.progress else {
             return Err(self.refuse(Rejection::new(Reason::Internal)));
@@ -70,7 +75,7 @@ impl Exchange {
             is_replayable,
             now,
         );
-        outcome.map_err(|reason| self.refuse(Rejection::new(reason)))
+        outcome.map_err(|reason| self.refuse(Rejection::new(reason).with_private(why)))
     }
 
     /// `observe`: an endpoint's response head arrived; its fields are made ours.
@@ -99,8 +104,9 @@ impl Exchange {
         Observation::Pass
     }
 
-    /// The endpoint's answer broke off after its head: evidence, and no further attempt.
-    pub fn answer_broke(&mut self) {
+    /// The endpoint's answer broke off after its head, and why: evidence, and no further attempt.
+    pub fn answer_broke(&mut self, why: &'static str) {
+        self.record.private.get_or_insert_with(|| why.to_owned());
         let now = self.gateway.mono();
         self.attempts.broke(now);
     }

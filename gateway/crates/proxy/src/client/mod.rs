@@ -188,19 +188,6 @@ impl Client {
         }
     }
 
-    /// True once a final head was queued.
-    pub(crate) fn is_started(&self) -> bool {
-        self.status().is_some()
-    }
-
-    /// The status of the final head, once it was queued.
-    pub(crate) fn status(&self) -> Option<StatusCode> {
-        match self {
-            Self::H1(client) => client.status(),
-            Self::H2(client) => client.status(),
-        }
-    }
-
     /// The connection takes no further request; said in the head where the protocol has a word for it.
     pub(crate) fn close_after(&mut self) {
         match self {

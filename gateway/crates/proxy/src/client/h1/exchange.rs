@@ -134,6 +134,7 @@ impl H1Client {
     }
 
     /// The status of the final head, once it was queued.
+    #[cfg(test)]
     pub(crate) const fn status(&self) -> Option<StatusCode> {
         self.writer.status()
     }

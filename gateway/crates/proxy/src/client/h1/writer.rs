@@ -68,6 +68,7 @@ impl Writer {
     }
 
     /// The status of the final head.
+    #[cfg(test)]
     pub(super) const fn status(&self) -> Option<StatusCode> {
         self.status
     }
