@@ -11,7 +11,7 @@ use portcullis_config::BootPlan;
 use portcullis_model::ListenerId;
 use portcullis_pipeline::Gateway;
 use portcullis_pipeline::plan::GatewayPlan;
-use portcullis_proxy::{BoundListener, Proxy};
+use portcullis_proxy::{BoundListener, ProbeFault, Proxy};
 use portcullis_routing::plan::ProbePlan;
 use portcullis_routing::pool::{Pool, ProbeTarget};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -117,7 +117,7 @@ pub(crate) fn probe(gateway: Arc<Gateway>) -> Probe {
         let tls = gateway.snapshot().identity.upstream_tls(pool.id());
         async move {
             if pool.tls() && tls.is_none() {
-                return Err("its TLS material is being replaced".to_owned());
+                return Some(Err("its TLS material is being replaced".to_owned()));
             }
             let health = pool.health();
             let probe = portcullis_proxy::Probe {
@@ -128,9 +128,11 @@ pub(crate) fn probe(gateway: Arc<Gateway>) -> Probe {
                 plan: health.probe.clone().unwrap_or(ProbePlan::Tcp),
                 timeout: health.timeout,
             };
-            portcullis_proxy::probe(&probe)
-                .await
-                .map_err(|fault| chain(&fault))
+            match portcullis_proxy::probe(&probe).await {
+                Ok(()) => Some(Ok(())),
+                Err(ProbeFault::Unasked) => None,
+                Err(fault) => Some(Err(chain(&fault))),
+            }
         }
         .boxed()
     })

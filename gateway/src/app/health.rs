@@ -16,12 +16,12 @@ const TICK: Duration = Duration::from_millis(50);
 /// Probes under way at once; more wait for the next tick.
 const MOST_AT_ONCE: usize = 256;
 
+/// What came of a probe. `None` when the gateway could not ask: a lack of its own is no evidence about an endpoint.
+type Heard = Option<Result<(), String>>;
+
 /// Probes one endpoint and says what came of it; the traffic's door does it over its own connector.
-pub(crate) type Probe = Arc<
-    dyn Fn(Arc<Pool>, ProbeTarget) -> futures_util::future::BoxFuture<'static, Result<(), String>>
-        + Send
-        + Sync,
->;
+pub(crate) type Probe =
+    Arc<dyn Fn(Arc<Pool>, ProbeTarget) -> futures_util::future::BoxFuture<'static, Heard> + Send + Sync>;
 
 /// When each endpoint is due.
 #[derive(Default)]
@@ -61,16 +61,18 @@ pub(crate) async fn probe_all(gateway: Arc<Gateway>, probe: Probe) {
         tokio::select! {
             _ = ticks.tick() => start_due(&gateway, &probe, &mut schedule, &mut under_way),
             Some(finished) = under_way.join_next(), if !under_way.is_empty() => {
-                let Ok((endpoint, result, pause)) = finished else { continue };
+                let Ok((endpoint, heard, pause)) = finished else { continue };
                 let now = Instant::now();
-                gateway.boards().routing.health.record_probe(&endpoint, result, now);
+                if let Some(result) = heard {
+                    gateway.boards().routing.health.record_probe(&endpoint, result, now);
+                }
                 schedule.done(endpoint, now + pause);
             }
         }
     }
 }
 
-type Finished = (EndpointId, Result<(), String>, Duration);
+type Finished = (EndpointId, Heard, Duration);
 
 fn start_due(gateway: &Gateway, probe: &Probe, schedule: &mut Schedule, under_way: &mut JoinSet<Finished>) {
     let now = Instant::now();
@@ -90,11 +92,11 @@ fn start_due(gateway: &Gateway, probe: &Probe, schedule: &mut Schedule, under_wa
             under_way.spawn(async move {
                 let limit = pool.health().timeout;
                 let endpoint = target.endpoint.clone();
-                let result = match tokio::time::timeout(limit, probe(pool, target)).await {
-                    Ok(result) => result,
-                    Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
+                let heard = match tokio::time::timeout(limit, probe(pool, target)).await {
+                    Ok(heard) => heard,
+                    Err(_) => Some(Err(format!("no answer within {} ms", limit.as_millis()))),
                 };
-                (endpoint, result, pause)
+                (endpoint, heard, pause)
             });
         }
     }

@@ -36,6 +36,7 @@ pub struct Metrics {
     h2_connections: IntCounterVec,
     h2_streams: IntCounterVec,
     notices: Notices,
+    lacks: Notices,
 }
 
 /// An open connection; counted until dropped.
@@ -106,6 +107,7 @@ impl Metrics {
                 &["cause"],
             )?,
             notices: Notices::default(),
+            lacks: Notices::default(),
         })
     }
 
@@ -137,6 +139,11 @@ impl Metrics {
     /// Who may write a line to the log about an ended connection.
     pub(crate) const fn notices(&self) -> &Notices {
         &self.notices
+    }
+
+    /// Who may write a line to the log about what the gateway lacks to make connections with.
+    pub(crate) const fn lacks(&self) -> &Notices {
+        &self.lacks
     }
 
     /// The counter of new connections to a pool.

@@ -47,6 +47,9 @@ pub enum ProbeFault {
         /// True when the endpoint proved another identity than the expected one.
         is_identity: bool,
     },
+    /// The gateway had no descriptor to ask with: the endpoint was not heard.
+    #[error("the gateway has no descriptor left to probe with")]
+    Unasked,
     /// It was not answered in time.
     #[error("no answer in time")]
     Late,
@@ -99,6 +102,9 @@ async fn attempt(probe: &Probe) -> Result<(), ProbeFault> {
 }
 
 fn connection_fault(fault: DialFault) -> ProbeFault {
+    if fault.is_out_of_descriptors() {
+        return ProbeFault::Unasked;
+    }
     let is_identity = matches!(fault, DialFault::Identity(_));
     let cause = std::error::Error::source(&fault).map(ToString::to_string);
     ProbeFault::Connection {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_identity::UpstreamTls;
-use portcullis_routing::attempt::TransportKind;
+use portcullis_routing::attempt::{Outcome, TransportKind};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -50,22 +50,25 @@ impl Offer {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialFault {
     /// TCP failed.
-    #[error("the endpoint refused the connection")]
+    #[error("{}", self.why())]
     Refused(#[source] io::Error),
+    /// The gateway has no descriptor, port or memory left for a connection: nothing was asked of the endpoint.
+    #[error("{}", self.why())]
+    Local(#[source] io::Error),
     /// Time ran out.
-    #[error("the endpoint did not accept the connection in time")]
+    #[error("{}", self.why())]
     Late,
     /// TLS failed.
-    #[error("the TLS handshake with the endpoint failed")]
+    #[error("{}", self.why())]
     Tls(#[source] io::Error),
     /// The endpoint is somebody else.
-    #[error("the endpoint did not prove the expected identity")]
+    #[error("{}", self.why())]
     Identity(#[source] io::Error),
     /// Our own side is not ready.
-    #[error("the gateway's own TLS material is missing")]
+    #[error("{}", self.why())]
     Material(#[source] portcullis_identity::IdentityFault),
     /// The endpoint does not speak what the pool says.
-    #[error("the endpoint does not speak HTTP/2")]
+    #[error("{}", self.why())]
     Protocol,
 }
 
@@ -73,12 +76,81 @@ impl DialFault {
     /// The evidence about the endpoint.
     pub(crate) const fn kind(&self) -> TransportKind {
         match self {
-            Self::Refused(_) | Self::Late => TransportKind::Refused,
+            Self::Refused(_) | Self::Local(_) | Self::Late => TransportKind::Refused,
             Self::Tls(_) | Self::Material(_) => TransportKind::Tls,
             Self::Identity(_) => TransportKind::Identity,
             Self::Protocol => TransportKind::Protocol,
         }
     }
+
+    /// True when the gateway itself lacked something: no evidence about the endpoint, whatever [`Self::kind`] says.
+    pub(crate) const fn is_ours(&self) -> bool {
+        matches!(self, Self::Local(_) | Self::Material(_))
+    }
+
+    /// True when no socket could be made at all, toward whatever endpoint.
+    pub(crate) fn is_out_of_descriptors(&self) -> bool {
+        matches!(self, Self::Local(error) if is_descriptors(error))
+    }
+
+    /// The word it is counted under.
+    pub(crate) fn cause(&self) -> &'static str {
+        match self {
+            ours if ours.is_ours() => "local",
+            // Nobody reads "refused" and thinks of a packet filter that drops.
+            Self::Late => "late",
+            other => Outcome::Transport(other.kind()).as_str(),
+        }
+    }
+
+    /// In words.
+    pub(crate) const fn why(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "the endpoint refused the connection",
+            Self::Local(_) => "the gateway has nothing left to make a connection with",
+            Self::Late => "the endpoint did not accept the connection in time",
+            Self::Tls(_) => "the TLS handshake with the endpoint failed",
+            Self::Identity(_) => "the endpoint did not prove the expected identity",
+            Self::Material(_) => "the gateway's own TLS material is missing",
+            Self::Protocol => "the endpoint does not speak HTTP/2",
+        }
+    }
+
+    /// What the operator can do about a lack of the gateway's own.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Local(error) if is_descriptors(error) => {
+                Some("raise the process's limit of open files, or the host's")
+            }
+            Self::Local(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                Some("widen the host's range of local ports, or give the pool more endpoints")
+            }
+            Self::Local(_) => Some("give the host more memory"),
+            Self::Material(_) => Some("look at the pool's `tls` and at where its certificate comes from"),
+            Self::Refused(_) | Self::Late | Self::Tls(_) | Self::Identity(_) | Self::Protocol => None,
+        }
+    }
+}
+
+/// `ENFILE`: no descriptor left on the host.
+const HOST_FULL: i32 = 23;
+/// `EMFILE`: no descriptor left for the process.
+const PROCESS_FULL: i32 = 24;
+
+fn is_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(HOST_FULL | PROCESS_FULL))
+}
+
+/// Whose fault it is that there is no TCP connection.
+fn tcp_fault(error: io::Error) -> DialFault {
+    let lacks = matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory
+    );
+    if lacks || is_descriptors(&error) {
+        return DialFault::Local(error);
+    }
+    DialFault::Refused(error)
 }
 
 /// Connects; the flag is true when HTTP/2 is to be spoken.
@@ -93,7 +165,7 @@ pub(crate) async fn dial(
 }
 
 async fn connect(to: &Destination<'_>, offer: Offer) -> Result<(UpstreamStream, bool), DialFault> {
-    let stream = TcpStream::connect(to.address).await.map_err(DialFault::Refused)?;
+    let stream = TcpStream::connect(to.address).await.map_err(tcp_fault)?;
     stream.set_nodelay(true).map_err(DialFault::Refused)?;
     let Some(tls) = to.tls else {
         return Ok((UpstreamStream::Plain(stream), offer == Offer::H2));
@@ -119,4 +191,34 @@ fn handshake_fault(error: io::Error) -> DialFault {
         return DialFault::Identity(error);
     }
     DialFault::Tls(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_gateway_lacks_is_told_from_what_the_endpoint_refuses() {
+        // EMFILE, ENFILE, EADDRNOTAVAIL, ENOMEM
+        for number in [24, 23, 99, 12] {
+            let fault = tcp_fault(io::Error::from_raw_os_error(number));
+
+            assert!(fault.is_ours() && fault.advice().is_some(), "{number}");
+            assert_eq!(fault.cause(), "local", "{number}");
+        }
+        // ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT, ECONNRESET
+        for number in [111, 113, 101, 110, 104] {
+            let fault = tcp_fault(io::Error::from_raw_os_error(number));
+
+            assert!(!fault.is_ours() && fault.advice().is_none(), "{number}");
+            assert_eq!(fault.cause(), "refused", "{number}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_late_is_counted_apart_from_one_that_refuses() {
+        assert_eq!(DialFault::Late.cause(), "late");
+        assert_eq!(DialFault::Late.kind(), TransportKind::Refused);
+        assert!(!DialFault::Late.is_ours());
+    }
 }

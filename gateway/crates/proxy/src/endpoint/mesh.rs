@@ -5,10 +5,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use h2::client::Builder;
-use portcullis_routing::attempt::Outcome;
 use portcullis_routing::plan::Protocol;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::Upstream;
 use super::attempt::AttemptFacts;
@@ -68,9 +67,23 @@ impl Mesh {
         Box::pin(connect(attempt, offer, lane)).await.inspect_err(|fault| {
             let endpoint = &attempt.target.endpoint;
             debug!(%endpoint, error = %fault, source = ?std::error::Error::source(fault), "no connection");
-            self.metrics
-                .dial_failed(&endpoint.pool, Outcome::Transport(fault.kind()).as_str());
+            self.metrics.dial_failed(&endpoint.pool, fault.cause());
+            self.tell_of_lack(fault);
         })
+    }
+
+    /// What the gateway itself lacks fails every pool alike: one line a second says it, whatever is asked for.
+    fn tell_of_lack(&self, fault: &DialFault) {
+        let Some(advice) = fault.advice() else {
+            return;
+        };
+        if let Some(unsaid) = self.metrics.lacks().take() {
+            let cause = std::error::Error::source(fault).map(ToString::to_string);
+            error!(
+                cause,
+                unsaid, "no connection to an endpoint, for a lack of the gateway's own: {advice}"
+            );
+        }
     }
 
     fn lane_of(&self, attempt: &AttemptFacts) -> Arc<Lane> {
