@@ -23,7 +23,7 @@ use portcullis_config::{Loaded, Refused, compile};
 use portcullis_model::ListenerId;
 use portcullis_pipeline::{Boards, Gateway, Now, SnapshotStore};
 use portcullis_proxy::{Proxy, ProxyFault};
-use portcullis_telemetry::metrics::register_build_info;
+use portcullis_telemetry::metrics::{register_build_info, register_process};
 use portcullis_telemetry::{AccessLog, LineFault, RequestMetrics, Telemetry};
 use prometheus::Registry;
 use thiserror::Error;
@@ -125,6 +125,7 @@ impl App {
         let loaded = options.selection.load().map_err(Box::new)?;
         let registry = Registry::new();
         register_build_info(&registry, version::VERSION, version::COMMIT)?;
+        register_process(&registry)?;
         let fetch = Arc::new(HttpFetch::new(reloading::egress_rules(
             &loaded.live,
             &loaded.boot,

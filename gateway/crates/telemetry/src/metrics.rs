@@ -129,6 +129,20 @@ pub fn register_build_info(
     registry.register(Box::new(family))
 }
 
+/// Registers what the operating system says of this process: descriptors, memory, CPU time. Linux alone says it.
+///
+/// # Errors
+/// Fails when it is registered already.
+pub fn register_process(registry: &Registry) -> Result<(), prometheus::Error> {
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(
+        prometheus::process_collector::ProcessCollector::for_self(),
+    ))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = registry;
+    Ok(())
+}
+
 fn seconds(duration: Duration) -> f64 {
     duration.as_secs_f64()
 }
@@ -197,5 +211,24 @@ mod tests {
             text.contains("portcullis_build_info{commit=\"abc\",version=\"0.1.0\"} 1"),
             "{text}"
         );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_process_is_shown_under_the_names_that_are_told() {
+        let registry = Registry::new();
+
+        register_process(&registry).unwrap();
+
+        let families = registry.gather();
+        let shown: Vec<&str> = families.iter().map(|family| family.name()).collect();
+        assert_eq!(shown, names::PROCESS);
+        let value = |name: &str| {
+            let family = families.iter().find(|family| family.name() == name).unwrap();
+            family.get_metric()[0].get_gauge().get_value()
+        };
+        assert!(value("process_open_fds") >= 1.0);
+        assert!(value("process_max_fds") >= value("process_open_fds"));
+        assert!(value("process_resident_memory_bytes") > 0.0);
     }
 }

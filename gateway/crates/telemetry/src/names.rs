@@ -20,3 +20,13 @@ pub const ENDINGS: &str = "portcullis_request_endings_total";
 pub const BUILD_INFO: &str = "portcullis_build_info";
 /// Access log lines lost.
 pub const ACCESS_LOG_DROPPED: &str = "portcullis_access_log_dropped_total";
+/// What the operating system says of this process, under the names that Prometheus gives it everywhere.
+pub const PROCESS: [&str; 7] = [
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+    "process_virtual_memory_bytes",
+];

@@ -6,8 +6,8 @@ use super::{Finding, SourceFile, quoted};
 
 /// Where operators read of metrics.
 const DOCUMENT: &str = "gateway/docs/operations.md";
-/// What every name of ours begins with.
-const PREFIX: &str = "portcullis_";
+/// What every name begins with: ours, and those that Prometheus gives to a process.
+const PREFIXES: [&str; 2] = ["portcullis_", "process_"];
 
 /// Compares both ways: no metric untold, none told that is not there.
 pub(crate) fn check(files: &[SourceFile]) -> Vec<Finding> {
@@ -68,7 +68,8 @@ fn told(text: &str) -> Vec<(&str, usize)> {
 }
 
 fn is_name(word: &str) -> bool {
-    word.strip_prefix(PREFIX).is_some_and(|rest| {
+    let rest = PREFIXES.iter().find_map(|prefix| word.strip_prefix(prefix));
+    rest.is_some_and(|rest| {
         rest.chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     })
@@ -119,8 +120,11 @@ mod tests {
     #[test]
     fn a_told_metric_that_is_gone_is_refused() {
         assert_eq!(
-            found("", "`portcullis_b`"),
-            ["gateway/docs/operations.md:1: there is no metric `portcullis_b`"]
+            found("", "`portcullis_b` `process_b`"),
+            [
+                "gateway/docs/operations.md:1: there is no metric `portcullis_b`",
+                "gateway/docs/operations.md:1: there is no metric `process_b`",
+            ]
         );
     }
 
