@@ -31,6 +31,18 @@ impl PathOddity {
         Self::DoubleEncoding,
     ];
 
+    /// As it is written in a configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EncodedSlash => "encoded-slash",
+            Self::Backslash => "backslash",
+            Self::Semicolon => "semicolon",
+            Self::EmptySegment => "empty-segment",
+            Self::DoubleEncoding => "double-encoding",
+        }
+    }
+
     /// Why a request is refused whose route does not allow it.
     #[must_use]
     pub const fn reason(self) -> Reason {
@@ -54,6 +66,8 @@ pub struct PathOddities {
     bits: u8,
     /// The one that came first, which names the refusal.
     first: Option<PathOddity>,
+    /// Why it is refused whatever is allowed, once nothing else is the matter.
+    never: Option<Reason>,
 }
 
 impl PathOddities {
@@ -63,6 +77,11 @@ impl PathOddities {
         if self.first.is_none() {
             self.first = Some(oddity);
         }
+    }
+
+    /// Lets no opt-in make them safe.
+    pub(super) const fn forbid(&mut self, reason: Reason) {
+        self.never = Some(reason);
     }
 
     /// Whether one is among them.
@@ -77,15 +96,16 @@ impl PathOddities {
         self.bits == 0
     }
 
-    /// Whether all of them are allowed.
+    /// Whether all of them are allowed, and may be.
     ///
     /// # Errors
-    /// The reason of the first that is not; the one that came first in the path before all others.
+    /// The reason of the first that is not allowed, the one that came first in the path before all others; where all
+    /// are, why no opt-in makes this path safe.
     pub fn within(self, allowed: Self) -> Result<(), Reason> {
         let outside = |oddity: &PathOddity| self.contains(*oddity) && !allowed.contains(*oddity);
         match self.first.into_iter().chain(PathOddity::ALL).find(outside) {
             Some(oddity) => Err(oddity.reason()),
-            None => Ok(()),
+            None => self.never.map_or(Ok(()), Err),
         }
     }
 }
@@ -101,28 +121,31 @@ impl FromIterator<PathOddity> for PathOddities {
 /// How many layers of encoding are looked through; a path with more is refused for that alone.
 const LAYERS: usize = 4;
 
-/// True when some reading of an odd path climbs, or ends in what no path may hold: whatever layers are decoded,
-/// whichever of the separators is taken for one, and parameters cut off or not.
-pub(super) fn is_treacherous(path: &str) -> bool {
+/// Why no opt-in makes an odd path safe: some reading of it climbs, or ends in what no path may hold, whatever layers
+/// are decoded, whichever of the separators is taken for one, and parameters cut off or not.
+pub(super) fn treachery(path: &str) -> Option<Reason> {
     let mut layer = path.as_bytes().to_vec();
     for _ in 0..LAYERS {
-        if std::str::from_utf8(&layer).is_err() || layer.iter().any(u8::is_ascii_control) {
-            return true;
+        if layer.iter().any(u8::is_ascii_control) {
+            return Some(Reason::PathControl);
+        }
+        if std::str::from_utf8(&layer).is_err() {
+            return Some(Reason::PathUtf8);
         }
         let mut segments = layer.split(|byte| matches!(byte, b'/' | b'\\'));
         if segments.any(|segment| {
             let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
             matches!(name, b"." | b"..")
         }) {
-            return true;
+            return Some(Reason::PathDotSegment);
         }
         let decoded = decode(&layer);
         if decoded == layer {
-            return false;
+            return None;
         }
         layer = decoded;
     }
-    true
+    Some(Reason::PathDoubleEncoding)
 }
 
 /// Takes one layer of encoding away; what is no encoding stays.
@@ -188,14 +211,8 @@ mod tests {
             "/a/%252E%252E/b",
             "/a/..%253Bx",
             "/a%252F..%252Fb",
-            "/a/%2525252E",
-            "/a%2500",
-            "/a%250A",
-            "/a%25FF",
-            "/a%25C0%25AE",
-            "/a%2525252525252525",
         ] {
-            assert!(is_treacherous(path), "{path}");
+            assert_eq!(treachery(path), Some(Reason::PathDotSegment), "{path}");
         }
         for path in [
             "/a%2Fb",
@@ -208,7 +225,23 @@ mod tests {
             "/a;..",
             "/%252",
         ] {
-            assert!(!is_treacherous(path), "{path}");
+            assert_eq!(treachery(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_layer_hides_is_named() {
+        let cases = [
+            ("/a%2500", Reason::PathControl),
+            ("/a%250A", Reason::PathControl),
+            ("/a%25FF", Reason::PathUtf8),
+            ("/a%25C0%25AE", Reason::PathUtf8),
+            // More layers than are looked through.
+            ("/a/%2525252E", Reason::PathDoubleEncoding),
+            ("/a%2525252525252525", Reason::PathDoubleEncoding),
+        ];
+        for (path, reason) in cases {
+            assert_eq!(treachery(path), Some(reason), "{path}");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use portcullis_model::Reason;
 use portcullis_model::path::hex;
 
-use super::oddity::{PathOddities, PathOddity, is_treacherous};
+use super::oddity::{PathOddities, PathOddity, treachery};
 
 const UPPER_HEX: &[u8; 16] = b"0123456789ABCDEF";
 
@@ -26,8 +26,10 @@ pub fn canonical_path(raw: &[u8]) -> Result<Cow<'_, str>, Reason> {
 
 /// The canonical form of a raw path, and what of it a route would have to allow.
 ///
+/// A path that no opt-in makes safe is within none.
+///
 /// # Errors
-/// Returns the reason for which the path is malformed, or ambiguous in a way that no route can allow.
+/// Returns the reason for which the path is malformed, or ambiguous whatever a route says.
 pub fn read_path(raw: &[u8]) -> Result<(Cow<'_, str>, PathOddities), Reason> {
     // Two slashes at the start are read as an authority by some (CVE-2026-26205).
     match raw {
@@ -44,10 +46,11 @@ pub fn read_path(raw: &[u8]) -> Result<(Cow<'_, str>, PathOddities), Reason> {
     }
     let text = rewrite(raw, &mut oddities)?;
     look_at_segments(&text, &mut oddities)?;
-    if !oddities.is_empty() && is_treacherous(&text) {
-        // Named by what makes it treacherous, as long as that is not allowed; the route is not known yet, and this
-        // cannot be allowed at all.
-        oddities.within(PathOddities::default())?;
+    if !oddities.is_empty()
+        && let Some(reason) = treachery(&text)
+    {
+        // Only the route tells whether the refusal is named by the oddity or by this.
+        oddities.forbid(reason);
     }
     Ok((Cow::Owned(text), oddities))
 }
@@ -301,17 +304,30 @@ mod tests {
     }
 
     #[test]
-    fn what_no_route_can_allow_is_refused_at_once() {
-        for raw in [
-            "//a",
-            "/a/..%2fb",
-            "/a/..;x",
-            "/a%5c..%5cb",
-            "/%252e%252e/",
-            "/a%2500",
-            "/a;x/../b",
-            "/a//../b",
-        ] {
+    fn what_no_route_can_allow_is_named_by_its_oddity_until_that_is_allowed() {
+        let cases: [(&str, Reason, Reason); 7] = [
+            ("/a/..%2fb", Reason::PathEncodedSlash, Reason::PathDotSegment),
+            ("/a/..;x", Reason::PathSemicolon, Reason::PathDotSegment),
+            ("/a%5c..%5cb", Reason::PathBackslash, Reason::PathDotSegment),
+            ("/%252e%252e/", Reason::PathDoubleEncoding, Reason::PathDotSegment),
+            ("/a%2500", Reason::PathDoubleEncoding, Reason::PathControl),
+            ("/a%25c0%25ae", Reason::PathDoubleEncoding, Reason::PathUtf8),
+            ("/a;/..%2fb", Reason::PathSemicolon, Reason::PathDotSegment),
+        ];
+        for (raw, plain, allowed) in cases {
+            let (_, oddities) = read_path(raw.as_bytes()).unwrap();
+            assert_eq!(refused(raw), Some(plain), "{raw}");
+            assert_eq!(
+                oddities.within(PathOddity::ALL.into_iter().collect()),
+                Err(allowed),
+                "{raw}"
+            );
+        }
+        // One opt-in of two: the other still names it.
+        let (_, oddities) = read_path(b"/a;/..%2fb").unwrap();
+        let semicolon = PathOddities::from_iter([PathOddity::Semicolon]);
+        assert_eq!(oddities.within(semicolon), Err(Reason::PathEncodedSlash));
+        for raw in ["//a", "/a;x/../b", "/a//../b"] {
             assert!(read_path(raw.as_bytes()).is_err(), "{raw}");
         }
     }
