@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use portcullis_model::{EndpointId, Origin};
-use portcullis_pipeline::plan::{ActionPlan, RoutePlan, SchemeKind};
+use portcullis_pipeline::plan::{ActionPlan, PathOddity, RoutePlan, SchemeKind};
 use portcullis_pipeline::snapshot::Snapshot;
 use portcullis_routing::health::EndpointState;
 use portcullis_routing::plan::{
@@ -38,6 +38,7 @@ pub fn route_view(plan: &RoutePlan) -> Value {
         "name": plan.id,
         "hosts": hosts(&plan.matches),
         "path": path_text(&plan.matches.path),
+        "path_allow": path_allow(plan),
         "methods": plan.matches.methods.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "listeners": plan.listeners,
         "public": plan.public,
@@ -49,6 +50,14 @@ pub fn route_view(plan: &RoutePlan) -> Value {
         "action": action(&plan.action),
         "written": place(&plan.origin),
     })
+}
+
+/// What the route lets into a path, in the words of the configuration.
+fn path_allow(plan: &RoutePlan) -> Vec<&'static str> {
+    let allowed = PathOddity::ALL
+        .into_iter()
+        .filter(|oddity| plan.path_allow.contains(*oddity));
+    allowed.map(PathOddity::as_str).collect()
 }
 
 /// Every pool with what is known of its endpoints.

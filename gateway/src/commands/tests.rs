@@ -372,6 +372,31 @@ fn explain_route_knows_its_objects_and_refuses_an_unknown_name() {
 }
 
 #[test]
+fn explain_route_shows_what_a_path_may_hold() {
+    let every = "path: { allow: [encoded-slash, backslash, semicolon, empty-segment, double-encoding] }";
+    for (opt_ins, shown) in [
+        (
+            "path: { allow: [semicolon, encoded-slash] }",
+            "encoded-slash, semicolon",
+        ),
+        (
+            every,
+            "encoded-slash, backslash, semicolon, empty-segment, double-encoding",
+        ),
+        ("", "-"),
+    ] {
+        let text = GOOD.replacen("name: orders", &format!("name: orders\n    {opt_ins}"), 1);
+        let (_folder, path) = folder(&text);
+
+        let explained = run(&["explain", "route", "orders"], &path);
+
+        let line = explained.out.lines().find(|line| line.starts_with("path_allow"));
+        let words = line.unwrap().trim_start_matches("path_allow").trim();
+        assert_eq!(words, shown, "{}", explained.out);
+    }
+}
+
+#[test]
 fn the_tour_keeps_its_promises() {
     let folder = tempfile::tempdir().unwrap();
     let cli = Cli::try_parse_from([
