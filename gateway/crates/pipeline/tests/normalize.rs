@@ -12,13 +12,14 @@
 
 mod support;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use http::{HeaderMap, HeaderValue, Method, Version};
-use portcullis_model::Reason;
+use portcullis_model::{ListenerId, Reason};
 use portcullis_pipeline::plan::{PathOddities, PathOddity};
 use portcullis_pipeline::stages::normalize::{canonical_query, read_path};
-use portcullis_pipeline::{Admission, Exchange, RawHead, UpstreamHead};
+use portcullis_pipeline::{Admission, ConnectionFacts, Exchange, RawHead, TlsFacts, UpstreamHead};
+use portcullis_routing::plan::HostPattern;
 use proptest::prelude::*;
 use support::{Hall, ask_policy, plan, policy, route};
 
@@ -65,7 +66,15 @@ async fn send(
     target: &[u8],
     headers: &HeaderMap,
 ) -> Result<Exchange, Reason> {
-    let mut exchange = hall.begin();
+    send_on(hall.begin(), authority, target, headers).await
+}
+
+async fn send_on(
+    mut exchange: Exchange,
+    authority: Option<&str>,
+    target: &[u8],
+    headers: &HeaderMap,
+) -> Result<Exchange, Reason> {
     let raw = RawHead {
         method: &Method::GET,
         target,
@@ -376,6 +385,54 @@ async fn a_padded_value_is_refused_and_a_plain_one_reaches_the_endpoint() {
     admitted.unwrap();
 
     assert_eq!(leave(&mut exchange).headers["x-role"], "an admin");
+}
+
+/// RFC 9110 section 7.2: an endpoint that writes URLs needs the port that its clients use.
+#[tokio::test]
+async fn the_host_that_leaves_keeps_a_port_that_the_scheme_does_not_say() {
+    let mut only = route("only", "/");
+    only.matches.hosts = vec![HostPattern::Exact("api.example.com".to_owned())];
+    let hall = Hall::new(plan(vec![only]));
+    let cases: &[(Option<&str>, &[&[u8]], &str)] = &[
+        (None, &[b"api.example.com:8443"], "api.example.com:8443"),
+        (None, &[b"API.example.com:443"], "api.example.com:443"),
+        (Some("api.example.com:8080"), &[], "api.example.com:8080"),
+        (None, &[b"api.example.com:80"], "api.example.com"),
+        (None, &[b"api.example.com:0080"], "api.example.com"),
+        (None, &[b"api.example.com:"], "api.example.com"),
+        (None, &[b"api.example.com"], "api.example.com"),
+    ];
+    for (authority, fields, expected) in cases {
+        let mut exchange = send(&hall, *authority, b"/", &hosts(fields)).await.unwrap();
+
+        let head = leave(&mut exchange);
+
+        assert_eq!(head.authority, expected, "{authority:?} {fields:?}");
+        assert_eq!(head.headers["x-forwarded-host"], expected);
+        assert_eq!(
+            &*exchange.record().host,
+            "api.example.com",
+            "decided by the host alone"
+        );
+    }
+    for (written, expected) in [
+        (&b"api.example.com:443"[..], "api.example.com"),
+        (b"api.example.com:80", "api.example.com:80"),
+    ] {
+        let begun = hall.gateway.begin(Arc::new(ConnectionFacts {
+            listener: ListenerId::from("public"),
+            peer: "192.0.2.1:5000".parse().unwrap(),
+            local: "192.0.2.2:443".parse().unwrap(),
+            tls: Some(TlsFacts {
+                sni: Some("api.example.com".to_owned()),
+                version: "TLSv1.3",
+                peer: None,
+            }),
+        }));
+        let mut exchange = send_on(begun, None, b"/", &hosts(&[written])).await.unwrap();
+
+        assert_eq!(leave(&mut exchange).authority, expected, "under TLS");
+    }
 }
 
 /// CVE-2024-45410: what the gateway writes cannot be nominated away, and what guards read may not be.

@@ -373,7 +373,7 @@ section! {
     struct Rewrite {
         /// Replaces the matched literal prefix of the path.
         optional prefix: String,
-        /// The outgoing Host: `keep` (the default), `pool` or a name.
+        /// The outgoing Host: `keep` (the default: the client's, with its port), `pool` or a name.
         optional host: HostRewriteText,
     }
 }

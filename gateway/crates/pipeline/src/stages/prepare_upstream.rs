@@ -105,9 +105,9 @@ impl Ours {
         request_id: &str,
         trace: &TraceContext,
     ) -> Result<Self, Rejection> {
-        // An address takes at most 39 bytes as text.
+        // An address takes at most 39 bytes as text, a port with its colon 6.
         let known = canonical.forwarded_for.as_deref().unwrap_or_default();
-        let size = known.len() + 48 + canonical.host.len() + request_id.len() + 64;
+        let size = known.len() + 56 + canonical.host.len() + request_id.len() + 64;
         let mut text = String::with_capacity(size);
         if !known.is_empty() {
             text.push_str(known);
@@ -117,6 +117,9 @@ impl Ours {
         let _ = write!(text, "{peer}");
         let chain = text.len();
         text.push_str(&canonical.host);
+        if let Some(port) = canonical.port {
+            let _ = write!(text, ":{port}");
+        }
         let host = text.len();
         text.push_str(request_id);
         let id = text.len();

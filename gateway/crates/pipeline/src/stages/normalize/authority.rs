@@ -18,6 +18,14 @@ pub fn canonical_host<'a>(
     authority: Option<&'a str>,
     headers: &'a HeaderMap,
 ) -> Result<Cow<'a, str>, Reason> {
+    canonical_authority(authority, headers).map(|(host, _)| host)
+}
+
+/// The canonical host and the port that the client wrote with it.
+pub(super) fn canonical_authority<'a>(
+    authority: Option<&'a str>,
+    headers: &'a HeaderMap,
+) -> Result<(Cow<'a, str>, Option<u16>), Reason> {
     let mut fields = headers.get_all(HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
@@ -30,11 +38,11 @@ pub fn canonical_host<'a>(
     match (authority.filter(|text| !text.is_empty()), field) {
         (None, None) => Err(Reason::HostMissing),
         (None, Some("")) => Err(Reason::HostMissing),
-        (Some(one), None) | (None, Some(one)) => parse(one).map(|(host, _)| host),
+        (Some(one), None) | (None, Some(one)) => parse(one),
         (Some(one), Some(other)) => {
             let one = parse(one)?;
             if one == parse(other)? {
-                Ok(one.0)
+                Ok(one)
             } else {
                 Err(Reason::HostAmbiguous)
             }

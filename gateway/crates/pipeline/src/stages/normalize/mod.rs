@@ -33,6 +33,8 @@ pub struct Canonical {
     pub scheme: UrlScheme,
     /// The host, lower case, without port; shared with the record.
     pub host: Arc<str>,
+    /// The port that the client wrote, unless the scheme says it already: for who writes URLs, never for a decision.
+    pub port: Option<u16>,
     /// The path; shared with the record.
     pub path: Arc<str>,
     /// What of the path its route has to allow.
@@ -104,7 +106,7 @@ fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Box<Canonica
     if matches!(*raw.method, Method::CONNECT | Method::TRACE) {
         return Err(Reason::MethodUnsupported);
     }
-    let host = authority::canonical_host(raw.authority, raw.headers)?;
+    let (host, port) = authority::canonical_authority(raw.authority, raw.headers)?;
     let mut halves = raw.target.splitn(2, |byte| *byte == b'?');
     let (path, oddities) = read_path(halves.next().unwrap_or_default())?;
     let query = canonical_query(halves.next().unwrap_or_default())?;
@@ -115,14 +117,16 @@ fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Box<Canonica
     }
     let upgrade = raw.upgrade.map(str::trim).filter(|text| !text.is_empty());
     let wants_websocket = upgrade.is_some_and(|text| text.eq_ignore_ascii_case("websocket"));
+    let scheme = if context.connection.tls.is_some() {
+        UrlScheme::Https
+    } else {
+        UrlScheme::Http
+    };
     Ok(Box::new(Canonical {
         method: raw.method.clone(),
-        scheme: if context.connection.tls.is_some() {
-            UrlScheme::Https
-        } else {
-            UrlScheme::Http
-        },
+        scheme,
         host: host.into(),
+        port: port.filter(|port| *port != default_port(scheme)),
         path: path.into(),
         oddities,
         query,
@@ -135,6 +139,14 @@ fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Box<Canonica
         wants_other_upgrade: upgrade.is_some() && !wants_websocket,
         has_body: raw.has_body,
     }))
+}
+
+/// RFC 9110 sections 4.2.1 and 4.2.2.
+const fn default_port(scheme: UrlScheme) -> u16 {
+    match scheme {
+        UrlScheme::Http => 80,
+        UrlScheme::Https => 443,
+    }
 }
 
 /// 421 when the connection was made for a name that asks for less than this host does, or that its certificate
