@@ -393,27 +393,28 @@ async fn the_host_that_leaves_keeps_a_port_that_the_scheme_does_not_say() {
     let mut only = route("only", "/");
     only.matches.hosts = vec![HostPattern::Exact("api.example.com".to_owned())];
     let hall = Hall::new(plan(vec![only]));
-    let cases: &[(Option<&str>, &[&[u8]], &str)] = &[
-        (None, &[b"api.example.com:8443"], "api.example.com:8443"),
-        (None, &[b"API.example.com:443"], "api.example.com:443"),
-        (Some("api.example.com:8080"), &[], "api.example.com:8080"),
-        (None, &[b"api.example.com:80"], "api.example.com"),
-        (None, &[b"api.example.com:0080"], "api.example.com"),
-        (None, &[b"api.example.com:"], "api.example.com"),
-        (None, &[b"api.example.com"], "api.example.com"),
-    ];
-    for (authority, fields, expected) in cases {
-        let mut exchange = send(&hall, *authority, b"/", &hosts(fields)).await.unwrap();
+    for (written, expected) in [
+        ("api.example.com:8443", "api.example.com:8443"),
+        ("API.example.com:443", "api.example.com:443"),
+        ("api.example.com:80", "api.example.com"),
+        ("api.example.com:0080", "api.example.com"),
+        ("api.example.com:", "api.example.com"),
+        ("api.example.com", "api.example.com"),
+    ] {
+        let field = hosts(&[written.as_bytes()]);
+        for (authority, fields) in [(None, &field), (Some(written), &HeaderMap::new())] {
+            let mut exchange = send(&hall, authority, b"/", fields).await.unwrap();
 
-        let head = leave(&mut exchange);
+            let head = leave(&mut exchange);
 
-        assert_eq!(head.authority, expected, "{authority:?} {fields:?}");
-        assert_eq!(head.headers["x-forwarded-host"], expected);
-        assert_eq!(
-            &*exchange.record().host,
-            "api.example.com",
-            "decided by the host alone"
-        );
+            assert_eq!(head.authority, expected, "{authority:?} {fields:?}");
+            assert_eq!(head.headers["x-forwarded-host"], expected);
+            assert_eq!(
+                &*exchange.record().host,
+                "api.example.com",
+                "decided by the host alone"
+            );
+        }
     }
     for (written, expected) in [
         (&b"api.example.com:443"[..], "api.example.com"),
