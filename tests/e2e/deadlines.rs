@@ -7,7 +7,9 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use crate::support::house::{CONTRACT, HOST, order_of};
-use crate::support::{Behaviour, Dial, Endpoint, House, PATIENCE, RawConnection, Recorder, wait_until};
+use crate::support::{
+    Act, Behaviour, Dial, Endpoint, House, PATIENCE, RawConnection, Recorder, Scripted, wait_until,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Well above every deadline here, well below a test's patience.
@@ -30,21 +32,22 @@ pools: {{ main: {{ endpoints: [{{ address: "{address}" }}] }} }}
 routes:
   - {{ name: api, match: {{ path: "/api/**" }}, public: true, contract: orders, pool: main }}
   - {{ name: open, match: {{ path: "/open/**" }}, public: true, pool: main, timeouts: {{ request: 1s, idle: 1s }} }}
+  - {{ name: socket, match: {{ path: "/open/bad/**" }}, public: true, upgrade: [websocket], pool: main, timeouts: {{ idle: 1s }} }}
   - {{ name: patient, match: {{ path: "/patient" }}, public: true, pool: main }}
 "#
     ))
 }
 
-/// Sends a byte every little while until the gateway no longer listens; gives how long that took and what came back.
+/// Sends the same bytes every little while until the gateway no longer listens; gives how long that took and what came back.
 async fn drip(dial: &Dial, start: &str, bytes: &[u8]) -> (Duration, RawConnection) {
     let mut connection = RawConnection::open(dial).await;
     assert!(connection.write(start.as_bytes()).await);
     let since = Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_millis(100));
-    for byte in bytes.iter().cycle() {
+    for piece in std::iter::repeat(bytes) {
         ticks.tick().await;
         let has_answer = connection.peek(Duration::from_millis(1)).await;
-        if has_answer || !connection.write(&[*byte]).await {
+        if has_answer || !connection.write(piece).await {
             break;
         }
         assert!(since.elapsed() < PATIENCE, "the gateway waits for ever");
@@ -258,5 +261,48 @@ async fn a_client_that_leaves_still_has_its_line() {
             (&protocol.into(), &Value::Null),
             "{line}"
         );
+    }
+}
+
+/// An upload that uses up its request's time is its client's doing: the endpoint cannot answer what it has not got.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_upload_is_a_408_and_blames_no_endpoint() {
+    let endpoint = Endpoint::start("one").await;
+    let house = open(endpoint.address);
+    let head = format!("POST /open/slow HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 90000\r\n\r\n");
+
+    for dial in [house.plain(), house.h1()] {
+        let (elapsed, mut connection) = drip(&dial, &head, &[b' '; 1024]).await;
+
+        assert_at_deadline(elapsed);
+        let line = house.assert_refused(&connection.answer().await, 408, "body-timeout");
+        assert_eq!(line["attempts"][0]["outcome"], "abandoned", "{line}");
+    }
+    assert_eq!(house.plain().get("/open/quick", &[]).await.status, 200);
+}
+
+/// In a tunnel either side may be the one that says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_tunnel_ends_at_its_deadline_and_blames_no_endpoint() {
+    let endpoint = Scripted::start().await;
+    let house = open(endpoint.address);
+    let ask = format!(
+        "GET /open/bad HTTP/1.1\r\nhost: {HOST}\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    );
+    let agreed = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+
+    for dial in [house.plain(), house.h1()] {
+        endpoint.play(&[Act::send(agreed), Act::Hang]);
+        let mut connection = RawConnection::open(&dial).await;
+        let since = Instant::now();
+        let answer = connection.ask(ask.as_bytes()).await;
+        assert_eq!(answer.status, 101);
+        connection.rest().await;
+
+        assert_at_deadline(since.elapsed());
+        let id = answer.headers["x-request-id"].to_str().unwrap();
+        let line = house.gateway.access_line(id);
+        assert_eq!(line["ending"], "deadline-passed", "{line}");
+        assert_eq!(line["attempts"][0]["outcome"], "ok", "{line}");
     }
 }
