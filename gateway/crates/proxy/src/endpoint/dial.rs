@@ -142,11 +142,13 @@ fn is_descriptors(error: &io::Error) -> bool {
 }
 
 /// Whose fault it is that there is no TCP connection.
-fn tcp_fault(error: io::Error) -> DialFault {
-    let lacks = matches!(
-        error.kind(),
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory
-    );
+fn tcp_fault(error: io::Error, address: SocketAddr) -> DialFault {
+    let lacks = match error.kind() {
+        io::ErrorKind::OutOfMemory => true,
+        // A host without IPv6 says the same of every such address: another endpoint may be reached.
+        io::ErrorKind::AddrNotAvailable => address.is_ipv4(),
+        _ => false,
+    };
     if lacks || is_descriptors(&error) {
         return DialFault::Local(error);
     }
@@ -165,7 +167,9 @@ pub(crate) async fn dial(
 }
 
 async fn connect(to: &Destination<'_>, offer: Offer) -> Result<(UpstreamStream, bool), DialFault> {
-    let stream = TcpStream::connect(to.address).await.map_err(tcp_fault)?;
+    let stream = TcpStream::connect(to.address)
+        .await
+        .map_err(|error| tcp_fault(error, to.address))?;
     stream.set_nodelay(true).map_err(DialFault::Refused)?;
     let Some(tls) = to.tls else {
         return Ok((UpstreamStream::Plain(stream), offer == Offer::H2));
@@ -195,24 +199,31 @@ fn handshake_fault(error: io::Error) -> DialFault {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
+
+    const V4: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
+    const V6: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 1);
 
     #[test]
     fn what_the_gateway_lacks_is_told_from_what_the_endpoint_refuses() {
         // EMFILE, ENFILE, EADDRNOTAVAIL, ENOMEM
         for number in [24, 23, 99, 12] {
-            let fault = tcp_fault(io::Error::from_raw_os_error(number));
+            let fault = tcp_fault(io::Error::from_raw_os_error(number), V4);
 
             assert!(fault.is_ours() && fault.advice().is_some(), "{number}");
             assert_eq!(fault.cause(), "local", "{number}");
         }
         // ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT, ECONNRESET
         for number in [111, 113, 101, 110, 104] {
-            let fault = tcp_fault(io::Error::from_raw_os_error(number));
+            let fault = tcp_fault(io::Error::from_raw_os_error(number), V4);
 
             assert!(!fault.is_ours() && fault.advice().is_none(), "{number}");
             assert_eq!(fault.cause(), "refused", "{number}");
         }
+        let without_ipv6 = tcp_fault(io::Error::from_raw_os_error(99), V6);
+        assert!(!without_ipv6.is_ours(), "another endpoint may be reached");
     }
 
     #[test]
