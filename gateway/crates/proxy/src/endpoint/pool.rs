@@ -40,9 +40,6 @@ const MAX_IDLE_PER_LANE: usize = 1024;
 const MAX_IDLE: usize = 8192;
 /// How long a connection is kept without a request.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(30);
-/// A connection idle for longer is asked in the kernel whether it is still open. Endpoints close what was idle for
-/// seconds; what was used a moment ago is trusted to what the runtime has heard.
-const TRUSTED_TIME: Duration = Duration::from_millis(250);
 /// Streams of ours on one HTTP/2 connection, whatever the endpoint allows.
 const MAX_STREAMS: usize = 100;
 
@@ -241,7 +238,8 @@ impl Lane {
                 continue;
             }
             let calm = match idle.stream.calm() {
-                Calm::Quiet if now.duration_since(idle.since) > TRUSTED_TIME => idle.stream.calm_in_kernel(),
+                // What waits in the kernel would be taken for the answer to the next request.
+                Calm::Quiet => idle.stream.calm_in_kernel(),
                 calm => calm,
             };
             match calm {
