@@ -14,18 +14,18 @@
     reason = "a bench may stop at the first surprise, and its table is its output"
 )]
 
+mod sample;
+
 use std::alloc::System;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use portcullis_config::{LoadOptions, load};
 use portcullis_identity::{Clock, FetchFault, KeyFetch};
 use portcullis_pipeline::{
@@ -34,14 +34,12 @@ use portcullis_pipeline::{
 };
 use portcullis_telemetry::{AccessLog, LineTarget, RequestMetrics, Telemetry};
 use prometheus::Registry;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
-use serde_json::json;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const OTHER_ROUTES: usize = 1_000;
 const PUBLIC: &str = "/api/v1/other7/1";
 const GUARDED: &str = "/api/v1/appointments/7f8f4f0e-9a39-4a0b-8f3c-2d1f6f0a9b10";
 
@@ -99,9 +97,9 @@ impl Bench {
     fn new(records: Records) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        fs::write(folder.path().join("jwks.json"), jwks(&key)).unwrap();
+        fs::write(folder.path().join("jwks.json"), sample::jwks(&key)).unwrap();
         let file = folder.path().join("portcullis.yaml");
-        fs::write(&file, configuration()).unwrap();
+        fs::write(&file, sample::configuration("", "authenticated")).unwrap();
         let options = LoadOptions {
             offline: false,
             region: None,
@@ -143,7 +141,7 @@ impl Bench {
                 ("user-agent", "bench/1"),
                 ("accept", "application/json"),
                 ("x-tenant", "acme"),
-                ("authorization", &format!("Bearer {}", token(&key))),
+                ("authorization", &format!("Bearer {}", sample::token(&key, 0))),
             ]),
             answer: as_parsed(&answer),
             connection,
@@ -253,70 +251,6 @@ fn sink(records: Records, registry: &Registry) -> Arc<dyn RecordSink> {
             access_log: log(&LineTarget::File("/dev/null".into())),
         }),
     }
-}
-
-fn jwks(key: &KeyPair) -> String {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let point = key.der_bytes();
-    let coordinate = |range| URL_SAFE_NO_PAD.encode(point.get(range).unwrap());
-    json!({ "keys": [{ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k1",
-        "x": coordinate(1..33), "y": coordinate(33..65) }] })
-    .to_string()
-}
-
-fn token(key: &KeyPair) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let claims = json!({ "iss": "https://login.example.com", "sub": "alice", "aud": "api", "iat": now,
-        "exp": now + 36_000, "scope": "appointments:read appointments:write", "roles": ["editor"],
-        "tenant": "acme", "region": "EU" });
-    let mut header = Header::new(Algorithm::ES256);
-    header.kid = Some("k1".to_owned());
-    let pem = key.serialize_pem();
-    let key = EncodingKey::from_ec_pem(pem.as_bytes()).unwrap();
-    jsonwebtoken::encode(&header, &claims, &key).unwrap()
-}
-
-fn configuration() -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).display().to_string();
-    let mut text = format!(
-        r#"
-version: 1
-gateway: {{ region: eu-west }}
-listeners: {{ plain: {{ listen: "127.0.0.1:0" }} }}
-jurisdictions: {{ EU: [eu-west, eu-central], US: [us-east] }}
-regions: {{ eu-west: {{ failover: [eu-central, us-east] }}, eu-central: {{}}, us-east: {{}} }}
-issuers:
-  idp:
-    issuer: "https://login.example.com"
-    jwks: {{ file: jwks.json }}
-    audiences: [api]
-    claims: {{ tenant: tenant, roles: roles, region: region }}
-contracts: {{ appointments: {{ openapi: "{root}/schemas/openapi/appointments.yaml" }} }}
-rate_limits: {{ per_tenant: {{ key: [principal.tenant, route], limit: 1000000000/s, burst: 1000000000 }} }}
-pools:
-  appointments:
-    sites:
-      eu-west: {{ endpoints: [{{ address: "127.0.0.1:3001" }}] }}
-      eu-central: {{ endpoints: [{{ address: "127.0.0.1:3002" }}] }}
-      us-east: {{ endpoints: [{{ address: "127.0.0.1:3003" }}] }}
-routes:
-  - name: appointments
-    match: {{ path: "/api/v1/appointments/**" }}
-    authenticate: [{{ jwt: idp }}]
-    rate_limits: [per_tenant]
-    contract: appointments
-    authorize: [authenticated]
-    pool: appointments
-    residency: {{ from: claim.region, default: [EU] }}
-"#
-    );
-    for index in 0..OTHER_ROUTES {
-        text.push_str(&format!(
-            "  - {{ name: r{index}, match: {{ path: \"/api/v1/other{index}/{{id}}\" }}, public: true, pool: appointments }}\n"
-        ));
-    }
-    text
 }
 
 fn main() {

@@ -14,16 +14,16 @@
     reason = "a bench may stop at the first surprise, and has no outside"
 )]
 
+mod sample;
+
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, Version};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use portcullis_admission::contract::Lookup;
 use portcullis_admission::policy::{Ask, GatewayFacts, PolicyInput, Recall, RouteFacts};
 use portcullis_config::{LoadOptions, load};
@@ -33,11 +33,8 @@ use portcullis_pipeline::{
     Admission, Boards, ConnectionFacts, DecisionRecord, Ending, Gateway, HeldBodies, Now, RawHead,
     RecordSink, Snapshot, SnapshotStore, compile,
 };
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
-use serde_json::json;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 
-/// Routes beside the one that is asked for.
-const OTHER_ROUTES: usize = 1_000;
 const TARGET: &str = "/api/v1/appointments/7f8f4f0e-9a39-4a0b-8f3c-2d1f6f0a9b10";
 const BODY: &str = r#"{"program":"7f8f4f0e-9a39-4a0b-8f3c-2d1f6f0a9b10","client":{"name":"Ada","email":"ada@example.com"},"starts_at":"2026-12-01T10:00:00Z","minutes":30}"#;
 
@@ -84,9 +81,13 @@ impl Bench {
     fn new(remember: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        fs::write(folder.path().join("jwks.json"), jwks(&key)).unwrap();
+        fs::write(folder.path().join("jwks.json"), sample::jwks(&key)).unwrap();
         let file = folder.path().join("portcullis.yaml");
-        fs::write(&file, configuration(remember)).unwrap();
+        fs::write(
+            &file,
+            sample::configuration(&policy_section(remember), "baseline"),
+        )
+        .unwrap();
         let options = LoadOptions {
             offline: false,
             region: None,
@@ -119,7 +120,7 @@ impl Bench {
         headers.insert("x-tenant", HeaderValue::from_static("acme"));
         headers.insert(
             "authorization",
-            HeaderValue::from_str(&format!("Bearer {}", token(&key, 0))).unwrap(),
+            HeaderValue::from_str(&format!("Bearer {}", sample::token(&key, 0))).unwrap(),
         );
         let connection = Arc::new(ConnectionFacts {
             listener: "plain".into(),
@@ -153,7 +154,7 @@ impl Bench {
     /// The same fields with a token that was never seen.
     fn with_another_token(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
-        let bearer = format!("Bearer {}", token(&self.key, random()));
+        let bearer = format!("Bearer {}", sample::token(&self.key, random()));
         headers.insert("authorization", HeaderValue::from_str(&bearer).unwrap());
         headers
     }
@@ -184,72 +185,13 @@ impl Bench {
     }
 }
 
-fn jwks(key: &KeyPair) -> String {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let point = key.der_bytes();
-    json!({ "keys": [{ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k1",
-        "x": URL_SAFE_NO_PAD.encode(&point[1..33]), "y": URL_SAFE_NO_PAD.encode(&point[33..65]) }] })
-    .to_string()
-}
-
-fn token(key: &KeyPair, jti: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let claims = json!({ "iss": "https://login.example.com", "sub": "alice", "aud": "api", "jti": jti.to_string(), "iat": now, "exp": now + 36_000,
-        "scope": "appointments:read appointments:write", "roles": ["editor"], "tenant": "acme", "region": "EU" });
-    let mut header = Header::new(Algorithm::ES256);
-    header.kid = Some("k1".to_owned());
-    let pem = key.serialize_pem();
-    jsonwebtoken::encode(
-        &header,
-        &claims,
-        &EncodingKey::from_ec_pem(pem.as_bytes()).unwrap(),
+/// The policies of the example, remembered or not.
+fn policy_section(remember: bool) -> String {
+    let root = env!("CARGO_MANIFEST_DIR");
+    format!(
+        r#"policies:
+  baseline: {{ rego: "{root}/policies", data: "{root}/policies/data.json", decision: data.portcullis.authz.decision, headers: [x-tenant], budget: 1s, remember: {remember} }}"#
     )
-    .unwrap()
-}
-
-fn configuration(remember: bool) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).display().to_string();
-    let mut text = format!(
-        r#"
-version: 1
-gateway: {{ region: eu-west }}
-listeners: {{ plain: {{ listen: "127.0.0.1:0" }} }}
-jurisdictions: {{ EU: [eu-west, eu-central], US: [us-east] }}
-regions: {{ eu-west: {{ failover: [eu-central, us-east] }}, eu-central: {{}}, us-east: {{}} }}
-issuers:
-  idp:
-    issuer: "https://login.example.com"
-    jwks: {{ file: jwks.json }}
-    audiences: [api]
-    claims: {{ tenant: tenant, roles: roles, region: region }}
-contracts: {{ appointments: {{ openapi: "{root}/schemas/openapi/appointments.yaml" }} }}
-policies:
-  baseline: {{ rego: "{root}/policies", data: "{root}/policies/data.json", decision: data.portcullis.authz.decision, headers: [x-tenant], budget: 1s, remember: {remember} }}
-rate_limits: {{ per_tenant: {{ key: [principal.tenant, route], limit: 1000000000/s, burst: 1000000000 }} }}
-pools:
-  appointments:
-    sites:
-      eu-west: {{ endpoints: [{{ address: "127.0.0.1:3001" }}] }}
-      eu-central: {{ endpoints: [{{ address: "127.0.0.1:3002" }}] }}
-      us-east: {{ endpoints: [{{ address: "127.0.0.1:3003" }}] }}
-routes:
-  - name: appointments
-    match: {{ path: "/api/v1/appointments/**" }}
-    authenticate: [{{ jwt: idp }}]
-    rate_limits: [per_tenant]
-    contract: appointments
-    authorize: [baseline]
-    pool: appointments
-    residency: {{ from: claim.region, default: [EU] }}
-"#
-    );
-    for index in 0..OTHER_ROUTES {
-        text.push_str(&format!(
-            "  - {{ name: r{index}, match: {{ path: \"/api/v1/other{index}/{{id}}\" }}, public: true, pool: appointments }}\n"
-        ));
-    }
-    text
 }
 
 fn guards(criterion: &mut Criterion) {
