@@ -152,11 +152,17 @@ reasons! {
     TokenNotYetValid = Authenticate, UNAUTHORIZED, "token-not-yet-valid", "The token is not valid yet";
     TokenAudience = Authenticate, UNAUTHORIZED, "token-audience", "The token is for another audience";
     TokenClaims = Authenticate, UNAUTHORIZED, "token-claims", "The token lacks a claim or has one of the wrong type";
+    TokenType = Authenticate, UNAUTHORIZED, "token-type", "The token is of another type than an access token";
+    TokenLifetime = Authenticate, UNAUTHORIZED, "token-lifetime", "The token is valid for longer than is allowed";
+    TokenRevoked = Authenticate, UNAUTHORIZED, "token-revoked", "The token has been revoked";
     KeysUnavailable = Authenticate, SERVICE_UNAVAILABLE, "keys-unavailable", "The issuer's keys are not available";
     CertificateMissing = Authenticate, UNAUTHORIZED, "certificate-missing", "A client certificate is required";
     CertificateUntrusted = Authenticate, UNAUTHORIZED, "certificate-untrusted", "The client certificate is not trusted here";
     CertificateExpired = Authenticate, UNAUTHORIZED, "certificate-expired", "The client certificate has expired";
     CertificateSpiffeId = Authenticate, UNAUTHORIZED, "certificate-spiffe-id", "The client certificate does not carry exactly one SPIFFE ID";
+
+    CertificateRevoked = Authenticate, UNAUTHORIZED, "certificate-revoked", "The client certificate has been revoked";
+    CertificateStatusUnknown = Authenticate, UNAUTHORIZED, "certificate-status-unknown", "Whether the client certificate was revoked cannot be told now";
 
     RateLimited = Limit, TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
 
