@@ -1,0 +1,60 @@
+//! `trust`, `identity`, `issuers`, and the TLS sides of listeners and pools; a file for each.
+
+mod issuers;
+mod listeners;
+mod trust;
+mod upstreams;
+
+use std::sync::Arc;
+
+use portcullis_identity::plan::{IdentityPlan, UpstreamPeer};
+
+use super::Resolver;
+use super::pem::CertifiedKey;
+use crate::file::GatewayFile;
+use crate::file::section::entries;
+
+pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> IdentityPlan {
+    let trust = trust::trust(file, resolver);
+    let mut workload_api = file
+        .gateway
+        .get()
+        .is_some_and(|gateway| !gateway.workload_api.is_absent());
+    let mut svid = None;
+    if let Some(own) = file.identity.get().and_then(|identity| identity.svid.at()) {
+        match resolver.certified_key(&own.value, &own.origin) {
+            CertifiedKey::Is(plan) => svid = Some(plan),
+            // Offline, our identity is treated like one that has not arrived yet.
+            CertifiedKey::Missing => workload_api = true,
+            CertifiedKey::Broken => {}
+        }
+    }
+    let upstreams: Vec<_> = entries(&file.pools)
+        .filter_map(|pool| {
+            let tls = pool.value.get()?.tls.at()?;
+            upstreams::upstream(&pool.name.value, tls, &trust, resolver)
+        })
+        .collect();
+    let needs_roots = upstreams
+        .iter()
+        .any(|upstream| matches!(upstream.peer, UpstreamPeer::Https { ca: None, .. }));
+    IdentityPlan {
+        issuers: entries(&file.issuers)
+            .filter_map(|issuer| issuers::issuer(&issuer.name, issuer.value.get()?, resolver))
+            .collect(),
+        svid,
+        workload_api,
+        listeners: entries(&file.listeners)
+            .filter_map(|listener| {
+                listeners::listener_tls(&listener.name.value, listener.value.get()?, resolver)
+            })
+            .collect(),
+        system_roots: Arc::new(if needs_roots {
+            upstreams::system_roots(&upstreams, resolver)
+        } else {
+            Vec::new()
+        }),
+        trust,
+        upstreams,
+    }
+}
