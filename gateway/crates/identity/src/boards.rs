@@ -10,6 +10,7 @@ use rustls_pki_types::UnixTime;
 use crate::jwt::{KeyBoard, KeyFetch, TokenCache};
 use crate::metrics::Metrics;
 use crate::mtls::WorkloadBoard;
+use crate::pulse::Pulse;
 
 /// The two clocks the room is handed: timers follow the monotonic one, tokens and certificates the wall's.
 #[derive(Clone)]
@@ -68,6 +69,8 @@ pub struct Boards {
     pub tokens: Arc<TokenCache>,
     /// What the Workload API delivered.
     pub workload: Arc<WorkloadBoard>,
+    /// Beats when something that a proof rests on may have changed.
+    pub pulse: Arc<Pulse>,
     /// Counters and gauges; the app registers them.
     pub metrics: Arc<Metrics>,
     /// The clock.
@@ -83,6 +86,7 @@ impl Boards {
             keys: Arc::new(KeyBoard::new(fetch, clock.clone(), Arc::clone(&metrics))),
             tokens: Arc::new(TokenCache::new()),
             workload: WorkloadBoard::new(),
+            pulse: Arc::new(Pulse::new()),
             metrics,
             clock,
         }

@@ -16,6 +16,7 @@ pub mod metrics;
 
 pub mod mtls;
 pub mod plan;
+pub mod pulse;
 mod runtime;
 #[cfg(test)]
 mod testing;
@@ -28,4 +29,5 @@ pub use fault::IdentityFault;
 pub use jwt::{FetchFault, KeyBoard, KeyFetch, TokenCache};
 pub use metrics::Metrics;
 pub use mtls::{PeerIdentity, PeerIdentityFault, Svid, WorkloadBoard, WorkloadIdentity};
+pub use pulse::Pulse;
 pub use tls::{ListenerTls, UnknownName, UpstreamTls};
