@@ -164,7 +164,7 @@ fn read_validity(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
 }
 
 /// The moment of a timestamp; before the epoch counts as the epoch.
-fn at(seconds: i64) -> SystemTime {
+pub(super) fn at(seconds: i64) -> SystemTime {
     u64::try_from(seconds)
         .ok()
         .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)))
