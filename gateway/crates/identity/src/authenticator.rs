@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::boards::Boards;
 use crate::jwt::{COOLDOWN, Issuer, Token, TokenRefusal};
 use crate::mtls::{PeerIdentity, Trust};
+use crate::standing::{self, Standing};
 
 /// The challenge of a route that takes only client certificates: there is no registered scheme for them, and a
 /// 401 must carry one (RFC 9110 section 11.6.1).
@@ -34,13 +35,15 @@ pub struct Credentials<'a> {
     pub peer: Option<&'a PeerIdentity>,
 }
 
-/// A proven principal and the line that accepted it.
-#[derive(Clone, Debug, PartialEq)]
+/// A proven principal, the line that accepted it, and what it rests on.
+#[derive(Clone, Debug)]
 pub struct Authenticated {
     /// Who.
     pub principal: Principal,
     /// By which scheme.
     pub by: Origin,
+    /// What is asked again while the exchange lives.
+    pub standing: Standing,
 }
 
 /// The schemes of one route, ready to judge; a clone shares them.
@@ -186,6 +189,7 @@ impl Schemes {
                     Ok(principal) => Ok(Authenticated {
                         principal,
                         by: origin.clone(),
+                        standing: Standing::token(verified),
                     }),
                     Err(refusal) => {
                         tokens.forget(&key);
@@ -240,6 +244,7 @@ impl Schemes {
                     return Ok(Authenticated {
                         principal: verified.principal.clone(),
                         by: origin.clone(),
+                        standing: Standing::token(verified),
                     });
                 }
                 Err(refusal) => {
@@ -276,9 +281,10 @@ impl Schemes {
                             identity: Identity::Workload(id),
                             proof: Proof::Mtls,
                             attributes: Arc::default(),
-                            expires_at: Some(peer.not_after),
+                            expires_at: Some(standing::end_of(peer, now)),
                         },
                         by: origin.clone(),
+                        standing: Standing::certificate(),
                     });
                 }
                 Err(refusal) => refused = Some((refusal, origin)),

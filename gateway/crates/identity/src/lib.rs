@@ -18,6 +18,7 @@ pub mod mtls;
 pub mod plan;
 pub mod pulse;
 mod runtime;
+pub mod standing;
 #[cfg(test)]
 mod testing;
 pub mod tls;
@@ -31,3 +32,4 @@ pub use metrics::Metrics;
 pub use mtls::{PeerIdentity, PeerIdentityFault, Svid, WorkloadBoard, WorkloadIdentity};
 pub use pulse::Pulse;
 pub use tls::{ListenerTls, UnknownName, UpstreamTls};
+pub use standing::Standing;

@@ -5,6 +5,7 @@
 //! reads the new state.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -12,6 +13,8 @@ use tokio::sync::watch;
 ///
 /// Beats that come faster than a listener wakes are one beat to it, so that a burst of deliveries costs one judgement.
 pub struct Pulse {
+    /// Beside the channel, because every request reads it and must not take the channel's lock.
+    count: AtomicU64,
     beats: watch::Sender<u64>,
 }
 
@@ -20,19 +23,21 @@ impl Pulse {
     #[must_use]
     pub fn new() -> Self {
         Self {
+            count: AtomicU64::new(0),
             beats: watch::Sender::new(0),
         }
     }
 
     /// Wakes every listener; called after what changed was published.
     pub fn beat(&self) {
-        self.beats.send_modify(|count| *count = count.wrapping_add(1));
+        self.beats
+            .send_modify(|told| *told = self.count.fetch_add(1, Ordering::AcqRel) + 1);
     }
 
-    /// How often it has beaten.
+    /// How often it has beaten; what was published before those beats is seen by whoever has read this.
     #[must_use]
     pub fn count(&self) -> u64 {
-        *self.beats.borrow()
+        self.count.load(Ordering::Acquire)
     }
 
     /// A listener that is woken by every beat from now on; one that proved something earlier compares

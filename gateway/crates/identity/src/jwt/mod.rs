@@ -13,6 +13,7 @@ mod strict_json;
 mod token;
 
 pub use cache::TokenCache;
+pub(crate) use cache::Verified;
 pub(crate) use issuer::Issuer;
 pub use key_board::{FetchFault, KeyBoard, KeyFetch};
 pub use key_set::KeySetFault;
