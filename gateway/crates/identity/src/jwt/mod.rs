@@ -5,6 +5,7 @@
 mod cache;
 mod claims;
 mod discovery;
+mod examination;
 mod issuer;
 mod key_board;
 mod key_set;
@@ -14,6 +15,7 @@ mod token;
 
 pub use cache::TokenCache;
 pub(crate) use cache::Verified;
+pub use examination::{CheckName, CheckOutcome, TokenCheck, TokenExamination};
 pub(crate) use issuer::Issuer;
 pub use key_board::{FetchFault, KeyBoard, KeyFetch};
 pub use key_set::KeySetFault;

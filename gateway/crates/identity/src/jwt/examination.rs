@@ -1,0 +1,117 @@
+//! A token laid open for its operator: every check, what it wanted, what it found and what would pass.
+//!
+//! The same functions judge traffic and examinations; only who listens differs. Traffic stops at the first refusal
+//! and writes nothing down.
+
+use portcullis_model::{IssuerId, Origin, Principal, Reason};
+
+/// What became of a token by the rules of one issuer, check by check in the order of traffic.
+///
+/// Nothing in it lets anybody use the token: neither its signature nor its text is kept. Values of single claims
+/// are, so it is shown to whoever brought the token and never written to a log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenExamination {
+    /// The issuer by whose rules it was judged: the one that accepts it, or that it came furthest with. `None`
+    /// when the token could be of no issuer that was asked.
+    pub issuer: Option<IssuerId>,
+    /// Where the scheme that names the issuer stands.
+    pub by: Option<Origin>,
+    /// Every check in order.
+    pub checks: Vec<TokenCheck>,
+    /// What traffic would have got: the principal, or the reason of the first check that failed.
+    pub verdict: Result<Principal, Reason>,
+}
+
+/// One check and what it saw.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TokenCheck {
+    /// Which one.
+    pub name: CheckName,
+    /// How it ended.
+    pub outcome: CheckOutcome,
+    /// What would pass, from the configuration.
+    pub expected: String,
+    /// What stood there, as far as it is no secret; empty where nothing was looked at.
+    pub found: String,
+    /// What to do about a failure.
+    pub advice: Option<&'static str>,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CheckOutcome {
+    /// What was found would pass.
+    Passed,
+    /// It would not.
+    Failed,
+    /// It could not be asked, because of an earlier failure or because nothing asks for it.
+    Skipped,
+}
+
+impl CheckOutcome {
+    /// `passed`, `failed` or `skipped`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// The checks of a token, in the order in which they are asked.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum CheckName {
+    /// Size, three parts, base64url, strict JSON, no critical extension.
+    Form,
+    /// Whether an issuer of the route speaks for it: `iss`, or the trust domain of `sub`.
+    Issuer,
+    /// The `typ` of the header.
+    Type,
+    /// The `alg` of the header.
+    Algorithm,
+    /// Whether the issuer's keys are there and fresh enough.
+    Keys,
+    /// The `kid` of the header.
+    Key,
+    /// The signature.
+    Signature,
+    /// `sub`.
+    Subject,
+    /// `aud`.
+    Audience,
+    /// `exp`.
+    Expiry,
+    /// `nbf` and `iat`.
+    Start,
+    /// How long it is valid in all.
+    Lifetime,
+    /// A claim that the configuration requires.
+    RequiredClaim,
+    /// The claims that tenant, roles, region and scopes are read from.
+    Attributes,
+}
+
+impl CheckName {
+    /// The word that people and machines read.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Issuer => "issuer",
+            Self::Type => "type",
+            Self::Algorithm => "algorithm",
+            Self::Keys => "keys",
+            Self::Key => "key",
+            Self::Signature => "signature",
+            Self::Subject => "subject",
+            Self::Audience => "audience",
+            Self::Expiry => "expiry",
+            Self::Start => "start",
+            Self::Lifetime => "lifetime",
+            Self::RequiredClaim => "required-claim",
+            Self::Attributes => "attributes",
+        }
+    }
+}
