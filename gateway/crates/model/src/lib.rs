@@ -14,6 +14,7 @@ pub mod reason;
 pub mod redacted;
 pub mod rejection;
 pub mod request;
+pub mod timestamp;
 
 pub use guard::{Guard, Mode};
 pub use ids::{

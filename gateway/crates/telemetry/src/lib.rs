@@ -12,11 +12,11 @@ pub mod line_writer;
 pub mod log;
 pub mod metrics;
 pub mod names;
-pub mod timestamp;
 
 #[cfg(test)]
 mod fixture;
 
+pub use portcullis_model::timestamp;
 use portcullis_pipeline::record::{DecisionRecord, RecordSink};
 
 pub use access_log::AccessLog;
