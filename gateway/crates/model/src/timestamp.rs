@@ -93,7 +93,12 @@ fn offset(zone: &str) -> Option<i64> {
     let (hours, minutes) = zone
         .split_once(':')
         .filter(|(h, m)| h.len() == 2 && m.len() == 2)?;
-    let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
+    let number = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse::<u8>().ok())
+    };
+    let (hours, minutes) = (number(hours)??, number(minutes)??);
     let seconds = i64::from(hours) * 3_600 + i64::from(minutes) * 60;
     let is_offset = hours < 24 && minutes < 60;
     is_offset.then_some(if sign == "-" { -seconds } else { seconds })
@@ -198,6 +203,7 @@ mod tests {
             "2026-01-02T03:60:00Z",
             "2026-01-02T03:04:05.Z",
             "2026-01-02T03:04:05+1:00",
+            "2026-01-02T03:04:05++1:00",
             "2026-01-02T03:04:05Zulu",
             "+026-01-02T03:04:05Z",
             "1969-12-31T23:59:59Z",
