@@ -47,13 +47,22 @@ pub(crate) struct Token<'a> {
     pub(crate) signature: Vec<u8>,
 }
 
-impl<'a> Token<'a> {
-    /// Takes a compact JWS apart.
+/// A compact JWS taken apart, whatever it signs; nothing in it is proven.
+#[derive(Debug)]
+pub(crate) struct Jws<'a> {
+    algorithm: String,
+    key_id: Option<String>,
+    payload: Vec<u8>,
+    message: &'a str,
+    signature: Vec<u8>,
+}
+
+impl<'a> Jws<'a> {
+    /// Takes it apart.
     ///
     /// Of the header only `alg`, `kid` and `crit` are read: `jwk`, `jku`, `x5c` and `x5u` let the sender choose the
     /// key and are never looked at (RFC 8725 section 3.10).
     pub(crate) fn parse(text: &'a str) -> Result<Self, TokenRefusal> {
-        let malformed = |check: &'static str| TokenRefusal::new(Reason::TokenMalformed, check);
         if text.len() > MAX_TOKEN {
             return Err(malformed("the token is too large"));
         }
@@ -70,8 +79,7 @@ impl<'a> Token<'a> {
             |part: &str, name: &'static str| URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed(name));
         let mut header = strict_json::parse_object(&decode(header, "the header is not base64url")?)
             .map_err(|_| malformed("the header is not strict JSON"))?;
-        let claims = strict_json::parse_object(&decode(payload, "the claims are not base64url")?)
-            .map_err(|_| malformed("the claims are not strict JSON"))?;
+        let payload = decode(payload, "the claims are not base64url")?;
         let signature = decode(signature, "the signature is not base64url")?;
 
         if header.contains_key("crit") {
@@ -90,10 +98,31 @@ impl<'a> Token<'a> {
         Ok(Self {
             algorithm,
             key_id,
-            claims,
+            payload,
             message,
             signature,
         })
+    }
+
+    /// The token that it is when it signs these claims.
+    pub(crate) fn with_claims(self, claims: Map<String, Value>) -> Token<'a> {
+        Token {
+            algorithm: self.algorithm,
+            key_id: self.key_id,
+            claims,
+            message: self.message,
+            signature: self.signature,
+        }
+    }
+}
+
+impl<'a> Token<'a> {
+    /// Takes a compact JWS apart that signs claims.
+    pub(crate) fn parse(text: &'a str) -> Result<Self, TokenRefusal> {
+        let signed = Jws::parse(text)?;
+        let claims = strict_json::parse_object(&signed.payload)
+            .map_err(|_| malformed("the claims are not strict JSON"))?;
+        Ok(signed.with_claims(claims))
     }
 
     /// The unverified issuer: good for choosing whom to ask, for nothing else.
@@ -104,6 +133,10 @@ impl<'a> Token<'a> {
             None => Err(TokenRefusal::new(Reason::TokenClaims, "iss is missing")),
         }
     }
+}
+
+fn malformed(check: &'static str) -> TokenRefusal {
+    TokenRefusal::new(Reason::TokenMalformed, check)
 }
 
 #[cfg(test)]
