@@ -16,6 +16,7 @@ pub mod response;
 pub mod body;
 mod chunks;
 mod trailers;
+pub mod websocket;
 
 pub use body::{BodyFraming, BodyReader, Step};
 pub use fault::Fault;
@@ -24,3 +25,4 @@ pub use request::{RequestHead, RequestScanner};
 pub use response::{Asked, ResponseHead, ResponseScanner};
 pub use span::{Field, Span};
 pub use trailers::is_trailer_allowed;
+pub use websocket::FrameTracker;

@@ -15,3 +15,4 @@ mod trailers;
 mod seeds;
 mod random;
 mod pingora;
+mod websocket;
