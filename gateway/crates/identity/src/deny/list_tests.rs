@@ -1,0 +1,172 @@
+use std::time::Duration;
+
+use portcullis_model::IssuerId;
+
+use super::super::name::{DenyKind, DenyName};
+use super::*;
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn entry(sub: &str, until: Option<u64>) -> DenyEntry {
+    DenyEntry {
+        name: DenyName::parse(DenyKind::Sub, sub, None).unwrap(),
+        until: until.map(at),
+        reason: Some("left".into()),
+        source: DenySource::File {
+            file: "deny.yaml".into(),
+            line: 7,
+            column: 3,
+        },
+    }
+}
+
+fn list() -> (DenyList, Arc<Pulse>) {
+    let pulse = Arc::new(Pulse::new());
+    (DenyList::new(Arc::clone(&pulse)), pulse)
+}
+
+fn denies(list: &DenyList, sub: &str, now: u64) -> bool {
+    let names = TokenNames {
+        issuer: IssuerId::new("corp"),
+        jti: None,
+        sub: Some(sub.into()),
+        sid: None,
+        spiffe: None,
+    };
+    list.denies_token(&names, at(now)).is_some()
+}
+
+#[test]
+fn an_empty_list_denies_nobody() {
+    let (list, _) = list();
+
+    assert!(!denies(&list, "alice", 1));
+}
+
+#[test]
+fn a_published_list_replaces_the_one_before_and_leaves_the_admin_port_s() {
+    let (list, pulse) = list();
+    list.add(entry("carol", None), at(1));
+
+    list.publish(Side::File, DenyIndex::new(vec![entry("alice", None)], at(1)));
+    assert!(denies(&list, "alice", 1));
+    list.publish(Side::File, DenyIndex::new(vec![entry("bob", None)], at(1)));
+
+    assert!(!denies(&list, "alice", 1));
+    assert!(denies(&list, "bob", 1));
+    assert!(denies(&list, "carol", 1));
+    assert_eq!(pulse.count(), 3);
+}
+
+#[test]
+fn a_list_that_became_empty_denies_nobody() {
+    let (list, _) = list();
+    list.publish(Side::File, DenyIndex::new(vec![entry("alice", None)], at(1)));
+
+    list.publish(Side::File, DenyIndex::default());
+
+    assert!(!denies(&list, "alice", 1));
+}
+
+#[test]
+fn adding_the_same_name_again_replaces_its_entry() {
+    let (list, _) = list();
+    let Added::New(id) = list.add(entry("alice", Some(10)), at(1)) else {
+        panic!("not new")
+    };
+
+    assert_eq!(list.add(entry("alice", None), at(1)), Added::Replaced(id));
+
+    assert_eq!(list.entries(Side::Admin).entries().len(), 1);
+    assert!(denies(&list, "alice", 11));
+}
+
+#[test]
+fn a_removed_entry_denies_nobody_and_its_neighbour_stays() {
+    let (list, _) = list();
+    let Added::New(id) = list.add(entry("alice", None), at(1)) else {
+        panic!("not new")
+    };
+    list.add(entry("bob", None), at(1));
+
+    assert!(matches!(list.remove(&id, at(1)), Removed::Gone(gone) if &**gone.name.value() == "alice"));
+
+    assert!(!denies(&list, "alice", 1));
+    assert!(denies(&list, "bob", 1));
+    assert_eq!(list.remove(&id, at(1)), Removed::Unknown);
+}
+
+#[test]
+fn an_entry_of_the_file_is_not_the_admin_port_s_to_remove() {
+    let (list, _) = list();
+    list.publish(Side::File, DenyIndex::new(vec![entry("alice", None)], at(1)));
+
+    assert_eq!(
+        list.remove(&entry("alice", None).name.id(), at(1)),
+        Removed::Unknown
+    );
+
+    assert!(denies(&list, "alice", 1));
+}
+
+#[test]
+fn a_full_list_takes_no_more_until_some_have_ended() {
+    let (list, _) = list();
+    let full = (0..MAX_ADMIN_ENTRIES).map(|number| entry(&number.to_string(), Some(10)));
+    list.publish(Side::Admin, DenyIndex::new(full.collect(), at(1)));
+
+    assert_eq!(list.add(entry("alice", None), at(1)), Added::Full);
+    assert!(!denies(&list, "alice", 1));
+    // Naming somebody anew who is named already needs no room.
+    assert!(!matches!(list.add(entry("7", Some(20)), at(1)), Added::Full));
+    assert!(matches!(list.add(entry("alice", None), at(10)), Added::New(_)));
+}
+
+#[test]
+fn sweeping_drops_what_has_ended_when_it_is_worth_it() {
+    let (list, _) = list();
+    let entries = (0..20).map(|number| entry(&number.to_string(), (number < 2).then_some(10)));
+    list.publish(Side::File, DenyIndex::new(entries.collect(), at(1)));
+    list.add(entry("alice", Some(10)), at(1));
+
+    assert_eq!(list.sweep(at(9)), []);
+    assert_eq!(list.sweep(at(10)), [Side::Admin]);
+
+    assert_eq!(list.entries(Side::File).entries().len(), 20);
+    assert!(list.entries(Side::Admin).is_empty());
+}
+
+#[test]
+fn hits_and_entries_are_counted() {
+    let (list, _) = list();
+    list.publish(Side::File, DenyIndex::new(vec![entry("alice", None)], at(1)));
+    denies(&list, "alice", 1);
+    denies(&list, "bob", 1);
+
+    let count = |source: &str| {
+        let labels = ["sub", source];
+        list.metrics().entries.with_label_values(&labels).get()
+    };
+    assert_eq!((count("file"), count("admin")), (1, 0));
+    assert_eq!(list.metrics().hits.with_label_values(&["sub"]).get(), 1);
+}
+
+#[test]
+fn an_operator_reads_which_entry_denies() {
+    let (list, _) = list();
+
+    list.add(entry("alice", None), at(1));
+
+    let admin = list.entries(Side::Admin);
+    let id = entry("alice", None).name.id();
+    assert_eq!(
+        entry("alice", None).to_string(),
+        "denied by sub \"alice\" (deny.yaml:7:3 sub): left"
+    );
+    assert_eq!(
+        admin.entries()[0].to_string(),
+        format!("denied by sub \"alice\" (the admin port's deny list, entry {id}): left")
+    );
+}

@@ -1,0 +1,112 @@
+//! What is counted about the deny list.
+
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use super::index::DenyIndex;
+use super::name::DenyKind;
+
+/// Entries by kind and source (`file`, `admin`).
+pub const DENY_ENTRIES: &str = "portcullis_identity_deny_entries";
+/// Credentials that were refused by an entry, by its kind.
+pub const DENY_HITS: &str = "portcullis_identity_deny_hits_total";
+/// Readings of the file by outcome: `published`, `unchanged`, `failed`.
+pub const DENY_LOADS: &str = "portcullis_identity_deny_loads_total";
+/// When the file was last read well, in seconds since the epoch.
+pub const DENY_LOADED: &str = "portcullis_identity_deny_loaded_timestamp_seconds";
+/// 1 while the file on disk cannot be used and the last good list holds.
+pub const DENY_LOAD_FAILED: &str = "portcullis_identity_deny_load_failed";
+
+/// The metrics of the deny list; labels come from closed sets.
+#[derive(Debug)]
+pub struct DenyMetrics {
+    pub(super) entries: IntGaugeVec,
+    pub(super) hits: IntCounterVec,
+    /// Readings of the file by outcome; whoever reads it counts.
+    pub loads: IntCounterVec,
+    /// When the file was last read well.
+    pub loaded: IntGauge,
+    /// 1 while the file on disk cannot be used.
+    pub load_failed: IntGauge,
+}
+
+impl DenyMetrics {
+    /// Metrics at zero, not registered anywhere.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "names and labels are constants above, valid as the test below shows"
+    )]
+    pub fn new() -> Self {
+        let metrics = Self {
+            entries: IntGaugeVec::new(
+                Opts::new(DENY_ENTRIES, "Entries of the deny list."),
+                &["kind", "source"],
+            )
+            .expect("a valid metric name"),
+            hits: IntCounterVec::new(
+                Opts::new(DENY_HITS, "Credentials refused by the deny list."),
+                &["kind"],
+            )
+            .expect("a valid metric name"),
+            loads: IntCounterVec::new(
+                Opts::new(DENY_LOADS, "Readings of the deny list's file by outcome."),
+                &["outcome"],
+            )
+            .expect("a valid metric name"),
+            loaded: IntGauge::new(DENY_LOADED, "When the deny list's file was last read well.")
+                .expect("a valid metric name"),
+            load_failed: IntGauge::new(
+                DENY_LOAD_FAILED,
+                "1 while the deny list's file cannot be used and the last good list holds.",
+            )
+            .expect("a valid metric name"),
+        };
+        // A series that appears with its first hit cannot be alerted on.
+        for kind in DenyKind::ALL {
+            metrics.hits.with_label_values(&[kind.as_str()]);
+        }
+        metrics
+    }
+
+    /// Makes the metrics visible.
+    ///
+    /// # Errors
+    /// When they are registered there already.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.entries.clone()))?;
+        registry.register(Box::new(self.hits.clone()))?;
+        registry.register(Box::new(self.loads.clone()))?;
+        registry.register(Box::new(self.loaded.clone()))?;
+        registry.register(Box::new(self.load_failed.clone()))
+    }
+
+    /// Shows how many entries a source has now.
+    pub(super) fn show(&self, source: &str, index: &DenyIndex) {
+        for kind in DenyKind::ALL {
+            let count = i64::try_from(index.count(kind)).unwrap_or(i64::MAX);
+            self.entries
+                .with_label_values(&[kind.as_str(), source])
+                .set(count);
+        }
+    }
+}
+
+impl Default for DenyMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_register_once() {
+        let registry = Registry::new();
+        let metrics = DenyMetrics::new();
+
+        assert!(metrics.register(&registry).is_ok());
+        assert!(metrics.register(&registry).is_err());
+    }
+}
