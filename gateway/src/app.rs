@@ -11,6 +11,7 @@ pub mod reload;
 mod reloading;
 mod serving;
 mod signals;
+pub(crate) mod state;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ use door::Sockets;
 use reload::{ReloadStatus, warn_all};
 use reloading::Reloader;
 use serving::Serving;
+use state::{StateDir, StateFault};
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -91,6 +93,9 @@ pub enum AppFault {
     /// The gateway's own HTTP client cannot be built.
     #[error(transparent)]
     Client(#[from] ClientFault),
+    /// The folder for what outlives a restart cannot be used.
+    #[error(transparent)]
+    State(#[from] Box<StateFault>),
     /// Two rooms want the same metric.
     #[error("cannot register metrics")]
     Metrics(#[from] prometheus::Error),
@@ -140,6 +145,10 @@ impl App {
             revision,
             ..
         } = loaded;
+        let state = match &boot.state_dir {
+            Some(path) => Some(Arc::new(StateDir::open(path).map_err(Box::new)?)),
+            None => None,
+        };
         let sockets = Sockets::bind(&boot, &live)?;
         let telemetry = Arc::new(Telemetry {
             metrics: RequestMetrics::register(&registry)?,
@@ -167,6 +176,7 @@ impl App {
             readiness: Arc::clone(&readiness),
             reloader: Arc::clone(&reloader),
             status,
+            state,
         };
         let addresses = sockets.addresses();
         let (listeners, admin_socket) = sockets.into_parts();

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::background::Background;
 use super::reload::ReloadStatus;
 use super::reloading::Reloader;
+use super::state::StateDir;
 use super::watch::FileWatch;
 use super::{door, health};
 use crate::adapters::{dns, workload_api};
@@ -39,6 +40,8 @@ pub(crate) struct Serving {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) reloader: Arc<Reloader>,
     pub(crate) status: Arc<ReloadStatus>,
+    /// What outlives a restart.
+    pub(crate) state: Option<Arc<StateDir>>,
 }
 
 impl Serving {
@@ -55,6 +58,7 @@ impl Serving {
             readiness,
             reloader,
             status,
+            ..
         } = self;
         background.spawn(
             "ready",

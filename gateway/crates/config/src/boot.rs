@@ -23,6 +23,8 @@ pub struct BootPlan {
     pub egress_allow: Vec<EgressHost>,
     /// Where access-log lines go.
     pub access_log: AccessLogTarget,
+    /// The folder for what outlives a restart.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// A listener's sockets.

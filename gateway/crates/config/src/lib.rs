@@ -17,6 +17,7 @@ pub mod reload;
 mod render;
 mod resolve;
 mod sources;
+mod state_dir;
 
 pub use boot::{AccessLogTarget, BootListener, BootPlan, EgressHost};
 pub use compile::compile;
@@ -24,3 +25,4 @@ pub use file::json_schema;
 pub use load::{LoadOptions, Loaded, Refused, load};
 pub use render::{problems_to_json, render};
 pub use sources::Sources;
+pub use state_dir::{StateDirFlaw, judge_state_dir};

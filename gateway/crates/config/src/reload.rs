@@ -135,6 +135,11 @@ pub fn restart_needed(running: &BootPlan, wanted: &BootPlan) -> Option<Problem> 
             "where the access log goes",
             running.access_log != wanted.access_log,
         ),
+        (
+            "gateway.state_dir",
+            "the folder for what outlives a restart",
+            running.state_dir != wanted.state_dir,
+        ),
     ];
     let (path, what, _) = changes.into_iter().find(|(_, _, is_changed)| *is_changed)?;
     let problem = Problem::error(
@@ -160,12 +165,13 @@ mod tests {
             workload_api: None,
             egress_allow: Vec::new(),
             access_log: AccessLogTarget::Stdout,
+            state_dir: None,
         }
     }
 
     #[test]
     fn every_change_of_the_boot_part_asks_for_a_restart() {
-        let changes: [fn(&mut BootPlan); 7] = [
+        let changes: [fn(&mut BootPlan); 8] = [
             |plan| plan.region = "us-east".into(),
             |plan| {
                 plan.listeners.push(crate::boot::BootListener {
@@ -181,6 +187,7 @@ mod tests {
                     .push(crate::boot::EgressHost::Name("x".to_owned()))
             },
             |plan| plan.access_log = AccessLogTarget::None,
+            |plan| plan.state_dir = Some("state".into()),
         ];
         for change in changes {
             let mut wanted = boot();

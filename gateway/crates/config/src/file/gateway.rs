@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use super::scalars::FilePath;
 use super::section::{List, section};
 use super::units::{Bytes, Whole};
 
@@ -24,8 +25,9 @@ section! {
         optional egress: Egress,
         /// Ceilings on memory.
         optional memory: Memory,
+        /// A folder for what outlives a restart: the last SVID and bundles of the Workload API. Made when it is missing, readable by the gateway's own user alone.
+        optional state_dir: FilePath,
     }
-    later { "state_dir" }
 }
 
 section! {

@@ -10,9 +10,11 @@ use super::Resolver;
 use crate::boot::{AccessLogTarget, BootListener, BootPlan, EgressHost};
 use crate::file::GatewayFile;
 use crate::file::patterns::canonical_host;
+use crate::file::scalars::FilePath;
 use crate::file::section::{At, entries, items, one_or_many};
 use crate::file::telemetry::LogFormat;
 use crate::sources::Files;
+use crate::state_dir::judge_state_dir;
 
 /// Where the admin port stands by default.
 pub(crate) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
@@ -65,6 +67,9 @@ pub(super) fn boot(file: &GatewayFile, region: &RegionId, resolver: &mut Resolve
             .filter_map(|host| egress_host(host, resolver))
             .collect(),
         access_log: access_log(file, resolver),
+        state_dir: gateway
+            .and_then(|gateway| gateway.state_dir.at())
+            .and_then(|at| state_dir(at, resolver)),
     }
 }
 
@@ -89,6 +94,20 @@ fn workload_api(endpoint: &At<String>, resolver: &mut Resolver<'_, '_>) -> Optio
         return None;
     }
     Some(endpoint.value.clone())
+}
+
+/// The folder, beside the file that names it; offline it stands on another machine.
+fn state_dir(path: &At<FilePath>, resolver: &mut Resolver<'_, '_>) -> Option<PathBuf> {
+    let name = Files::name_beside(&path.origin, &path.value.0);
+    let folder = PathBuf::from(name.as_ref());
+    if !resolver.files.is_offline()
+        && let Err(flaw) = judge_state_dir(&folder)
+    {
+        let message = format!("{name:?} cannot hold the gateway's state: {flaw}");
+        resolver.error_with_hint("state-dir", &path.origin, message, flaw.advice());
+        return None;
+    }
+    Some(folder)
 }
 
 fn egress_host(host: &At<String>, resolver: &mut Resolver<'_, '_>) -> Option<EgressHost> {
