@@ -89,6 +89,8 @@ fn publish(loaded: &Loaded, running: &Running<'_>, before_publish: impl FnOnce(&
         Ok((snapshot, warnings)) => {
             before_publish(&snapshot);
             running.store.publish(snapshot);
+            // Requests that live long are judged by the configuration that serves.
+            running.boards.identity.pulse.beat();
             ReloadOutcome::Published {
                 revision: loaded.revision.clone(),
                 warnings,

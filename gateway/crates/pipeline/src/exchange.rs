@@ -6,6 +6,7 @@
 
 mod body;
 mod forward;
+mod lease;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::answer::{self, LocalAnswer};
 use crate::connection::{ConnectionFacts, RawHead};
 use crate::context::{Context, Now, StageReport};
 use crate::gateway::Gateway;
+use crate::lease::Lease;
 use crate::plan::{ConnectionLimits, RouteTimeouts};
 use crate::record::{DecisionRecord, Ending};
 use crate::snapshot::{RouteBundle, Snapshot};
@@ -69,6 +71,7 @@ pub struct Exchange {
     trace: TraceContext,
     progress: Progress,
     attempts: Attempts,
+    lease: Lease,
     record: DecisionRecord,
     steps: Option<Vec<StageReport>>,
     is_offline: bool,
@@ -77,6 +80,8 @@ pub struct Exchange {
 
 impl Exchange {
     pub(crate) fn begin(gateway: Arc<Gateway>, connection: Arc<ConnectionFacts>) -> Self {
+        // Before the snapshot: a beat that announces another one is not missed.
+        let lease = Lease::begun(gateway.boards().identity.pulse.count());
         let snapshot = gateway.snapshot();
         let begun = gateway.now();
         let (high, low) = (gateway.random(), gateway.random());
@@ -92,6 +97,7 @@ impl Exchange {
             trace,
             progress: Progress::Started,
             attempts: Attempts::default(),
+            lease,
             record,
             steps: None,
             is_offline: false,
@@ -125,7 +131,8 @@ impl Exchange {
         &self.record.request_id
     }
 
-    /// The configuration that decides this request.
+    /// The configuration that decides this request: the one it began with, or, when it lived on, the one that judged it
+    /// last.
     #[must_use]
     pub const fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot

@@ -17,6 +17,7 @@ mod context;
 pub mod exchange;
 pub mod gateway;
 pub mod inline_text;
+mod lease;
 pub mod plan;
 pub mod record;
 pub mod snapshot;

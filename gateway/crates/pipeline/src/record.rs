@@ -102,6 +102,8 @@ pub enum Ending {
     EndpointBroke,
     /// A deadline of ours passed.
     DeadlinePassed,
+    /// What it rested on ended while it was under way; the reason says what.
+    LeaseEnded,
     /// It was dropped without an answer; a defect or a shutdown.
     Dropped,
 }
@@ -115,6 +117,7 @@ impl Ending {
             Self::ClientClosed => "client-closed",
             Self::EndpointBroke => "endpoint-broke",
             Self::DeadlinePassed => "deadline-passed",
+            Self::LeaseEnded => "lease-ended",
             Self::Dropped => "dropped",
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_admission::limit::RateLimitFields;
+use portcullis_identity::Standing;
 use portcullis_model::Principal;
 use portcullis_routing::residency::AllowedRegions;
 
@@ -17,6 +18,8 @@ pub struct Admitted {
     pub(crate) route: Arc<RouteBundle>,
     pub(crate) prefix_len: usize,
     pub(crate) principal: Principal,
+    /// What the principal rests on while the request is under way.
+    pub(crate) standing: Standing,
     pub(crate) request_headers: Vec<(http::HeaderName, http::HeaderValue)>,
     pub(crate) limit_fields: Option<RateLimitFields>,
     pub(crate) allowed: AllowedRegions,

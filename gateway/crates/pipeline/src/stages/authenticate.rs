@@ -1,7 +1,7 @@
 //! `authenticate`: limits that need no principal, so that a flood of bad credentials pays; then who is asking.
 
 use portcullis_admission::limit::{self, Charge, LimitFacts, RateLimitFields};
-use portcullis_identity::Credentials;
+use portcullis_identity::{Credentials, Standing};
 use portcullis_model::{Identity, Principal, Reason, Rejection, Stage};
 
 use super::match_route::Routed;
@@ -11,6 +11,7 @@ use crate::context::Context;
 pub(crate) struct Authenticated {
     pub(crate) routed: Routed,
     pub(crate) principal: Principal,
+    pub(crate) standing: Standing,
     pub(crate) early_fields: Option<RateLimitFields>,
 }
 
@@ -28,6 +29,7 @@ pub(crate) async fn authenticate(
         return Ok(Authenticated {
             routed,
             principal: Principal::anonymous(),
+            standing: Standing::anonymous(),
             early_fields,
         });
     };
@@ -54,6 +56,7 @@ pub(crate) async fn authenticate(
     Ok(Authenticated {
         routed,
         principal,
+        standing: found.standing,
         early_fields,
     })
 }

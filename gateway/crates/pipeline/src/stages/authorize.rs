@@ -1,18 +1,34 @@
 //! `authorize`: all rules of the route must allow; only here is a ticket made.
 
 use portcullis_admission::policy::{
-    self, Allowed, Ask, ClientCertificate, GatewayFacts, PolicyInput, RouteFacts,
+    self, Allowed, Ask, AuthorizeOutcome, ClientCertificate, GatewayFacts, PolicyInput, RouteFacts,
 };
-use portcullis_model::{JurisdictionId, Mode, Reason, Rejection, Stage};
+use portcullis_model::{JurisdictionId, Mode, Principal, Reason, Rejection, Stage};
 use portcullis_routing::residency::AllowedRegions;
+use portcullis_routing::route_table::Params;
 
 use super::admitted::{Admitted, Seal};
+use super::normalize::Canonical;
 use super::validate_body::JudgedBody;
 use super::validate_head::{Checked, effective_max};
 use crate::boards::HeldShare;
 use crate::body::{BodyState, HeldBody};
 use crate::context::Context;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{RouteBundle, Snapshot};
+
+/// What the rules of a route are asked about.
+pub(crate) struct Question<'a> {
+    pub(crate) canonical: &'a Canonical,
+    pub(crate) principal: &'a Principal,
+    pub(crate) route: &'a RouteBundle,
+    pub(crate) params: &'a Params,
+    /// The contract's operation.
+    pub(crate) operation: Option<&'a str>,
+    /// Where it may be processed; `None` when that is not known.
+    pub(crate) allowed: Option<&'a AllowedRegions>,
+    /// The body, where it is known and JSON.
+    pub(crate) body: Option<&'a serde_json::Value>,
+}
 
 /// Asks every rule, and gives the ticket.
 pub(crate) fn authorize(
@@ -36,6 +52,7 @@ pub(crate) fn authorize(
         route: routed.route,
         prefix_len: routed.prefix_len,
         principal: authenticated.principal,
+        standing: authenticated.standing,
         request_headers,
         limit_fields: limited.fields,
         allowed,
@@ -52,34 +69,59 @@ fn ask(
 ) -> Result<Allowed, Rejection> {
     let authenticated = &checked.limited.authenticated;
     let routed = &authenticated.routed;
+    let outcome = put(
+        context,
+        &Question {
+            canonical: &routed.canonical,
+            principal: &authenticated.principal,
+            route: &routed.route,
+            params: &routed.params,
+            operation: checked.operation.as_ref().map(|found| found.operation.id()),
+            allowed,
+            body,
+        },
+    );
+    for rule in &outcome.trace {
+        context.note_rule(rule);
+    }
+    context.observe(Stage::Authorize, outcome.observed);
+    outcome.verdict.map_err(|rejection| match outcome.decided_by {
+        Some(origin) => rejection.decided_by(&origin),
+        None => rejection,
+    })
+}
+
+/// Puts the question to every rule of the route.
+pub(crate) fn put(context: &Context<'_>, question: &Question<'_>) -> AuthorizeOutcome {
     let snapshot = context.snapshot;
     let certificate = context.connection.peer_identity().map(|peer| ClientCertificate {
         spiffe_id: peer.spiffe_id.as_ref().ok(),
         fingerprint: &peer.fingerprint,
         not_after: peer.not_after,
     });
-    let residency = if routed.route.asks_policy {
-        jurisdictions(snapshot, allowed)
+    let route = question.route;
+    let residency = if route.asks_policy {
+        jurisdictions(snapshot, question.allowed)
     } else {
         Vec::new()
     };
     let input = PolicyInput {
         request_id: &context.record.request_id,
-        head: routed.canonical.head(),
-        principal: &authenticated.principal,
+        head: question.canonical.head(),
+        principal: question.principal,
         certificate,
         route: RouteFacts {
-            name: &routed.route.plan.id,
-            class: routed.route.plan.class.as_str(),
-            params: &routed.params,
-            operation: checked.operation.as_ref().map(|found| found.operation.id()),
+            name: &route.plan.id,
+            class: route.plan.class.as_str(),
+            params: question.params,
+            operation: question.operation,
             residency: &residency,
         },
         gateway: GatewayFacts {
             region: snapshot.routing.local(),
             revision: &snapshot.revision,
         },
-        body,
+        body: question.body,
     };
     // A rehearsal shows what the policy says, not what it said.
     let how = if context.is_offline {
@@ -87,16 +129,9 @@ fn ask(
     } else {
         Ask::Remembering
     };
-    let outcome = policy::authorize(&routed.route.authorize, &input, context.roll, how);
-    for rule in &outcome.trace {
-        context.note_rule(rule);
-    }
+    let outcome = policy::authorize(&route.authorize, &input, context.roll, how);
     context.count_policies(&outcome.trace);
-    context.observe(Stage::Authorize, outcome.observed);
-    outcome.verdict.map_err(|rejection| match outcome.decided_by {
-        Some(origin) => rejection.decided_by(&origin),
-        None => rejection,
-    })
+    outcome
 }
 
 /// How the body goes on: released when it was judged already, held under a contract, streamed otherwise.

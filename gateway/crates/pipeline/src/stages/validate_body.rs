@@ -62,7 +62,7 @@ pub(crate) fn validate_body(
 }
 
 /// The JSON that a policy reads where no contract judged it: strict, or refused.
-fn parse(headers: &http::HeaderMap, body: &[u8]) -> Result<Option<Value>, Rejection> {
+pub(crate) fn parse(headers: &http::HeaderMap, body: &[u8]) -> Result<Option<Value>, Rejection> {
     let is_json = headers
         .get(http::header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
