@@ -20,6 +20,7 @@ use crate::client::{self, Client, ClientFault};
 use crate::connection::Connection;
 use crate::deadline::{BodyClock, Timer};
 use crate::endpoint::{AttemptFacts, DialFault, Mesh, Upstream};
+use crate::lease::Lease;
 use crate::listener::Doors;
 use crate::lock;
 use crate::message::Length;
@@ -127,6 +128,7 @@ struct Journey<'a> {
     exchange: Exchange,
     body: RequestBody,
     timer: Timer,
+    lease: Lease<'a>,
     told: Told,
     ending: Ending,
 }
@@ -146,6 +148,7 @@ impl<'a> Journey<'a> {
                 BodyClock::new(limits.header_timeout, limits.body_rate),
             ),
             timer: Timer::default(),
+            lease: Lease::new(&doors.metrics),
             told: Told::default(),
             ending: Ending::Complete,
         }
@@ -157,6 +160,7 @@ impl<'a> Journey<'a> {
             Ok(()) => {}
             Err(stop) => return Some(stop),
         }
+        self.lease.begin(&self.exchange);
         let respond_by = Instant::now() + self.exchange.timeouts().request;
         loop {
             match self.attempt(client, respond_by).await {
@@ -170,6 +174,7 @@ impl<'a> Journey<'a> {
                 }
                 Ok(Relayed::Refused(rejection)) => return Some(Stop::Refused(rejection)),
                 Ok(Relayed::ClientLeft) => return Some(Stop::ClientLeft),
+                Ok(Relayed::LeaseEnded(rejection)) => return self.lease_ended(rejection),
                 Ok(Relayed::Broken(ending, why)) => {
                     self.ending = ending;
                     if let Some(why) = why {
@@ -180,6 +185,12 @@ impl<'a> Journey<'a> {
                 Err(stop) => return Some(stop),
             }
         }
+    }
+
+    /// The answer, when none has begun.
+    fn lease_ended(&mut self, rejection: Rejection) -> Option<Stop> {
+        self.ending = Ending::LeaseEnded;
+        self.told.status.is_none().then_some(Stop::Refused(rejection))
     }
 
     /// Stages up to `authorize`, then the verdict on a body that needs one.
@@ -238,6 +249,9 @@ impl<'a> Journey<'a> {
 
     /// One attempt: `select_endpoint`, a connection, `prepare_upstream`, the relay.
     async fn attempt(&mut self, client: &mut Client, respond_by: Instant) -> Result<Relayed, Stop> {
+        if let Err(rejection) = self.lease.check(&mut self.exchange) {
+            return Ok(Relayed::LeaseEnded(rejection));
+        }
         let target = self.exchange.select_endpoint()?;
         let facts = AttemptFacts {
             is_h2_client: client.head().version == http::Version::HTTP_2,
@@ -271,7 +285,8 @@ impl<'a> Journey<'a> {
         };
         let halves = (&mut *client, &mut upstream);
         let account = (&mut self.body, &mut self.told);
-        let relay = Relay::new(&mut self.exchange, halves, account, &mut self.timer, deadlines);
+        let watches = (&mut self.timer, &mut self.lease);
+        let relay = Relay::new(&mut self.exchange, halves, account, watches, deadlines);
         let relayed = relay.run().await;
         if matches!(relayed, Relayed::Complete) {
             upstream.release();

@@ -12,6 +12,7 @@ mod connection;
 mod deadline;
 mod endpoint;
 mod exchange;
+mod lease;
 mod listener;
 mod message;
 pub mod metrics;

@@ -1,6 +1,6 @@
 //! What the door counts.
 
-use portcullis_model::{ListenerId, PoolId};
+use portcullis_model::{ListenerId, PoolId, Reason};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::client::h2::notices::Notices;
@@ -24,6 +24,11 @@ pub const H2_CONNECTIONS_ENDED: &str = "portcullis_h2_connections_ended_total";
 /// HTTP/2 streams that ended before a request of theirs was served, by cause.
 pub const H2_STREAMS_ENDED: &str = "portcullis_h2_streams_ended_total";
 
+/// Requests under way that live long enough to be judged again.
+pub const LEASES_LIVE: &str = "portcullis_leases_live";
+/// Requests that were ended under way because what they rested on ended, by reason.
+pub const LEASES_ENDED: &str = "portcullis_leases_ended_total";
+
 /// The door's metrics.
 pub struct Metrics {
     open: IntGaugeVec,
@@ -35,12 +40,23 @@ pub struct Metrics {
     kept: IntGaugeVec,
     h2_connections: IntCounterVec,
     h2_streams: IntCounterVec,
+    leases: IntGauge,
+    leases_ended: IntCounterVec,
     notices: Notices,
     lacks: Notices,
 }
 
 /// An open connection; counted until dropped.
 pub(crate) struct OpenConnection(IntGauge);
+
+/// A request that lives long; counted until dropped.
+pub(crate) struct LiveLease(IntGauge);
+
+impl Drop for LiveLease {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
@@ -64,6 +80,8 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
+        let leases = IntGauge::new(LEASES_LIVE, "Requests that live long enough to be judged again.")?;
+        registry.register(Box::new(leases.clone()))?;
         Ok(Self {
             open: gauge(CONNECTIONS, "Open client connections.", &["listener"])?,
             accepted: counter(
@@ -106,6 +124,12 @@ impl Metrics {
                 "HTTP/2 streams that ended before their request was served.",
                 &["cause"],
             )?,
+            leases,
+            leases_ended: counter(
+                LEASES_ENDED,
+                "Requests ended under way because what they rested on ended.",
+                &["reason"],
+            )?,
             notices: Notices::default(),
             lacks: Notices::default(),
         })
@@ -126,6 +150,15 @@ impl Metrics {
         self.handshakes_failed
             .with_label_values(&[listener.as_str(), cause])
             .inc();
+    }
+
+    pub(crate) fn lease_lives(&self) -> LiveLease {
+        self.leases.inc();
+        LiveLease(self.leases.clone())
+    }
+
+    pub(crate) fn lease_ended(&self, reason: Reason) {
+        self.leases_ended.with_label_values(&[reason.code()]).inc();
     }
 
     pub(crate) fn h2_connection_ended(&self, cause: &str) {

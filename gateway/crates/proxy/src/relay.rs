@@ -2,6 +2,8 @@
 //!
 //! Nothing is written before everything that can move has moved: a head and its first bytes leave in one send.
 
+mod farewell;
+
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,7 +18,9 @@ use crate::body::{BodyFault, RequestBody};
 use crate::client::{Client, ClientFault};
 use crate::deadline::Timer;
 use crate::endpoint::{EndpointFault, ResponseHead, Upstream};
+use crate::lease::Lease;
 use crate::message::Piece;
+use farewell::Tunnel;
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub(crate) enum Relayed {
     Broken(Ending, Option<&'static str>),
     /// The client left before its answer began.
     ClientLeft,
+    /// What the request rested on ended. What had begun of an answer was ended; otherwise this is the answer.
+    LeaseEnded(Rejection),
 }
 
 /// What the client was told so far; it outlives a request that is dropped with its connection.
@@ -78,30 +84,32 @@ enum Wait {
 }
 
 /// One attempt under way.
-pub(crate) struct Relay<'a> {
+pub(crate) struct Relay<'a, 'm> {
     exchange: &'a mut Exchange,
     client: &'a mut Client,
     upstream: &'a mut Upstream,
     body: &'a mut RequestBody,
     timer: &'a mut Timer,
+    lease: &'a mut Lease<'m>,
     deadlines: Deadlines,
     answer: Answer,
     /// Nothing further goes to the endpoint.
     is_sent: bool,
-    is_tunnel: bool,
+    /// Both directions, after a switch of protocols.
+    tunnel: Option<Box<Tunnel>>,
     last_move: Instant,
     /// Since when the client makes no room.
     blocked_since: Option<Instant>,
     told: &'a mut Told,
 }
 
-impl<'a> Relay<'a> {
+impl<'a, 'm> Relay<'a, 'm> {
     /// An attempt whose head is queued.
     pub(crate) fn new(
         exchange: &'a mut Exchange,
         (client, upstream): (&'a mut Client, &'a mut Upstream),
         (body, told): (&'a mut RequestBody, &'a mut Told),
-        timer: &'a mut Timer,
+        (timer, lease): (&'a mut Timer, &'a mut Lease<'m>),
         deadlines: Deadlines,
     ) -> Self {
         Self {
@@ -110,10 +118,11 @@ impl<'a> Relay<'a> {
             upstream,
             body,
             timer,
+            lease,
             deadlines,
             answer: Answer::Awaited,
             is_sent: false,
-            is_tunnel: false,
+            tunnel: None,
             last_move: Instant::now(),
             blocked_since: None,
             told,
@@ -124,11 +133,17 @@ impl<'a> Relay<'a> {
     pub(crate) async fn run(mut self) -> Relayed {
         let ended = std::future::poll_fn(|context| self.poll(context)).await;
         self.body.clock.stand_still(Instant::now());
+        if let Relayed::LeaseEnded(rejection) = &ended {
+            self.say_farewell(rejection.reason).await;
+        }
         ended
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Relayed> {
         let now = Instant::now();
+        if let Err(rejection) = self.lease.poll(self.exchange, now, context) {
+            return Poll::Ready(Relayed::LeaseEnded(rejection));
+        }
         loop {
             let has_moved = match self.advance(now, context) {
                 Ok(has_moved) => has_moved,
@@ -162,7 +177,7 @@ impl<'a> Relay<'a> {
             // It may have answered already; what it said decides.
             self.stop_sending(now);
         }
-        let is_owed = self.is_tunnel && sent.is_pending();
+        let is_owed = self.tunnel.is_some() && sent.is_pending();
         match self.client.poll_flush(context) {
             Poll::Ready(Ok(())) => {
                 // What a client said last in a tunnel is still to arrive.
@@ -205,21 +220,22 @@ impl<'a> Relay<'a> {
                 };
             }
         }
-        let next = if self.is_tunnel {
+        let next = if self.tunnel.is_some() {
             self.client.poll_piece(context).map_err(BodyFault::from)
         } else {
             self.body.poll_next(self.client, self.exchange, context)
         };
         match next {
             Poll::Pending => {
-                if !self.is_tunnel {
+                if self.tunnel.is_none() {
                     self.body.clock.wait(now);
                 }
                 Ok(false)
             }
             Poll::Ready(Ok(Piece::Data(data))) => {
                 self.body.clock.stand_still(now);
-                if self.is_tunnel {
+                if let Some(tunnel) = &mut self.tunnel {
+                    tunnel.to_endpoint.pass(&data);
                     self.body.clock.count(data.len());
                 }
                 self.upstream.push(data);
@@ -228,7 +244,7 @@ impl<'a> Relay<'a> {
             Poll::Ready(Ok(Piece::End(trailers))) => {
                 self.stop_sending(now);
                 self.upstream.finish(trailers);
-                if self.is_tunnel {
+                if self.tunnel.is_some() {
                     // Whoever closes a tunnel has said everything: the other side is told and nobody waited for.
                     self.end_tunnel();
                 }
@@ -277,7 +293,7 @@ impl<'a> Relay<'a> {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             self.client.switch(head.headers);
             self.upstream.switch();
-            self.is_tunnel = true;
+            self.tunnel = Some(Box::default());
             self.is_sent = false;
             self.body.clock.stand_still(self.last_move);
         } else {
@@ -302,6 +318,9 @@ impl<'a> Relay<'a> {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(Piece::Data(data))) => {
                 self.told.bytes += data.len() as u64;
+                if let Some(tunnel) = &mut self.tunnel {
+                    tunnel.to_client.pass(&data);
+                }
                 self.client.push(data)
             }
             Poll::Ready(Ok(Piece::End(trailers))) => {
@@ -329,6 +348,13 @@ impl<'a> Relay<'a> {
         };
         let body_due = self.body.clock.due();
         let first = body_due.map_or(due, |body_due| body_due.min(due));
+        if let Some(lease_due) = self.lease.due().filter(|lease_due| *lease_due < first) {
+            if self.timer.poll_due(lease_due, now, context).is_ready() {
+                // Time passed meanwhile; the next turn judges.
+                context.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        }
         if self.timer.poll_due(first, now, context).is_pending() {
             return Poll::Pending;
         }
@@ -342,7 +368,7 @@ impl<'a> Relay<'a> {
             Wait::Reader(_) => Relayed::Broken(Ending::DeadlinePassed, None),
             // In a tunnel, and while a body is still sent, it may as well be the client that says nothing.
             Wait::Piece => {
-                let is_endpoints = self.is_sent && !self.is_tunnel;
+                let is_endpoints = self.is_sent && self.tunnel.is_none();
                 let why = is_endpoints.then_some("silent in its answer");
                 Relayed::Broken(Ending::DeadlinePassed, why)
             }

@@ -172,6 +172,15 @@ impl Client {
         }
     }
 
+    /// Ends an answer that had begun, by decision: with these trailers where they still can be sent, otherwise so that
+    /// nobody takes it for whole. What follows on an HTTP/1 connection is its end.
+    pub(crate) fn cancel(&mut self, trailers: Option<HeaderMap>) {
+        match self {
+            Self::H1(client) => client.close_after(),
+            Self::H2(client) => client.cancel(trailers),
+        }
+    }
+
     /// Writes everything that is queued.
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ClientFault>> {
         match self {

@@ -288,6 +288,19 @@ impl H2Client {
         }
     }
 
+    /// Ends an answer by decision: with trailers where it has none of its own yet and the client takes them, otherwise
+    /// by CANCEL.
+    pub(crate) fn cancel(&mut self, trailers: Option<HeaderMap>) {
+        let takes_trailers = matches!(self.answer, Answer::Open(_, None)) && !self.is_shut;
+        if let Some(trailers) = trailers.filter(|_| takes_trailers)
+            && self.finish(Some(trailers)).is_ok()
+        {
+            return;
+        }
+        self.held = None;
+        self.fail(Code::CANCEL);
+    }
+
     /// Ends the stream, when nothing is added to the answer any more. A client whose own doing it is that there is
     /// no more of it is left to the reset that comes of dropping.
     pub(crate) async fn end(&mut self) {
