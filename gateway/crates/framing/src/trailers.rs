@@ -124,7 +124,8 @@ const FORBIDDEN_PREFIXES: &[&str] = &[
     "x-tls-client-",
 ];
 
-/// True when a trailer may have this name, in any case; `_` counts as `-`, for endpoints take one for the other.
+/// True when a trailer may have this name, in any case; `_` and every other mark count as `-`, for endpoints take one
+/// for the other (RFC 3875 section 4.1.18).
 #[must_use]
 pub fn is_trailer_allowed(name: &[u8]) -> bool {
     !name.is_empty()
@@ -136,8 +137,8 @@ pub fn is_trailer_allowed(name: &[u8]) -> bool {
 
 fn starts_like(name: &[u8], start: &str) -> bool {
     let like = |byte: u8| match byte {
-        b'_' => b'-',
-        byte => byte.to_ascii_lowercase(),
+        byte if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase(),
+        _ => b'-',
     };
     name.len() >= start.len()
         && name
