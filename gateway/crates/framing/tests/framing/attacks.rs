@@ -588,3 +588,42 @@ pub(crate) const TRAILERS: Class = Class {
 
 /// All classes of chunked bodies.
 pub(crate) const BODIES: &[&Class] = &[&CHUNKS, &TRAILERS];
+
+/// RFC 6455 sections 5.2 and 5.5: lengths that the protocol does not have are refused, everything else ends somewhere.
+pub(crate) const WEBSOCKETS: Class = Class {
+    name: "websocket",
+    reason: Reason::FrameMalformed,
+    refused: &[
+        &[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0],
+        &[0x82, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x81, 0],
+        &[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 1, 2, 3, 4, b'a'],
+        // Not over yet: nothing may stand behind these.
+        &[
+            0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, b'a', 0x88, 0,
+        ],
+        &[0x82, 126, 0, 5, b'a', b'b', 0x88, 0],
+        &[0x81, 0x85, 1, 2, 3, 4, b'a'],
+        &[0x81, 0x85, 1, 2],
+        &[0x81],
+        &[0x81, 126],
+        &[0x81, 126, 0],
+        &[0x81, 127, 0, 0, 0, 0],
+    ],
+    accepted: &[
+        b"",
+        &[0x81, 0],
+        &[0x81, 0x80, 1, 2, 3, 4],
+        &[0x81, 5, b'h', b'e', b'l', b'l', b'o'],
+        &[0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58],
+        // A fragment, a ping within, its end, a close.
+        &[0x01, 1, b'a', 0x89, 1, b'?', 0x80, 1, b'b', 0x88, 2, 3, 0xe8],
+        // What looks like a close frame is a payload.
+        &[0x82, 4, 0x88, 2, 3, 0xe8],
+        // Longer forms of a length than are needed.
+        &[0x82, 126, 0, 1, b'a', 0x82, 127, 0, 0, 0, 0, 0, 0, 0, 1, b'b'],
+        // A close frame too long for one, and data behind a close.
+        &[0x88, 126, 0, 1, b'a'],
+        &[0x88, 0, 0x81, 1, b'a'],
+        &[0xff, 0x80, 0, 0, 0, 0],
+    ],
+};

@@ -1,5 +1,6 @@
 //! What holds for any bytes. The fuzz targets include this file and call the same functions.
 
+use portcullis_framing::websocket::FrameTracker;
 use portcullis_framing::{
     Asked, BodyFraming, BodyReader, Bounds, Fault, Field, RequestHead, RequestScanner, ResponseHead,
     ResponseScanner, Step,
@@ -78,6 +79,65 @@ pub(crate) fn chunked_body(bytes: &[u8]) -> Result<Body, Fault> {
         assert_eq!(content, body.content);
     }
     whole
+}
+
+/// One direction of a WebSocket: alike in any pieces, and its frames end where another reader ends them. Gives the
+/// boundaries, the one before the first frame included.
+pub(crate) fn websocket(bytes: &[u8]) -> Vec<usize> {
+    let boundaries = frame_ends(bytes);
+    let mut tracker = FrameTracker::default();
+    for at in 0..=bytes.len() {
+        assert_eq!(tracker.is_between(), boundaries.contains(&at), "after {at} bytes");
+        let mut other = tracker.clone();
+        let rest = other.finish(&bytes[at..]);
+        let end = boundaries.iter().copied().find(|end| *end >= at);
+        assert_eq!(
+            at + rest,
+            end.unwrap_or(bytes.len()),
+            "the rest of a frame from {at}"
+        );
+        assert_eq!(other.is_between(), end.is_some());
+        if let Some(byte) = bytes.get(at) {
+            tracker.pass(std::slice::from_ref(byte));
+        }
+    }
+    let mut whole = FrameTracker::default();
+    whole.pass(bytes);
+    assert_eq!(
+        (whole.is_between(), whole.has_closed()),
+        (tracker.is_between(), tracker.has_closed())
+    );
+    boundaries
+}
+
+/// Another reader, for whole directions: where frames end (RFC 6455 section 5.2).
+fn frame_ends(bytes: &[u8]) -> Vec<usize> {
+    let mut ends = vec![0];
+    let mut at = 0;
+    while let Some([_, second]) = bytes[at..].first_chunk::<2>() {
+        let width = match second & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let Some(extended) = bytes.get(at + 2..at + 2 + width) else {
+            break;
+        };
+        let length = match width {
+            0 => u64::from(second & 0x7f),
+            _ => extended.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        };
+        let mask = if second & 0x80 == 0 { 0 } else { 4 };
+        let end = usize::try_from(length)
+            .ok()
+            .and_then(|length| length.checked_add(at + 2 + width + mask));
+        match end.filter(|end| *end <= bytes.len() && length < 1 << 63) {
+            Some(end) => at = end,
+            None => break,
+        }
+        ends.push(at);
+    }
+    ends
 }
 
 /// Reads a body from a buffer that gets `size` bytes at a time and keeps what it must.

@@ -59,6 +59,7 @@ fn every_attack_is_a_seed() {
     keep("request_head", attacks::REQUESTS);
     keep("response_head", attacks::ANSWERS);
     keep("body_reader", attacks::BODIES);
+    keep("websocket", &[&attacks::WEBSOCKETS]);
 }
 
 #[test]
@@ -73,5 +74,8 @@ fn every_seed_of_the_fuzz_targets_holds_the_laws() {
     });
     replay("body_reader", |bytes| {
         let _ = laws::chunked_body(bytes);
+    });
+    replay("websocket", |bytes| {
+        laws::websocket(bytes);
     });
 }

@@ -173,3 +173,18 @@ fn the_examples_of_the_specification_end_where_they_end() {
     tracker.pass(&[0x88, 0x02, 0x03, 0xe8]);
     assert!(tracker.has_closed() && tracker.is_between());
 }
+
+/// Behind a frame that has not ended, and behind a length that no frame has, nothing of ours may stand.
+#[test]
+fn a_frame_ends_or_nothing_stands_behind_it() {
+    let class = &crate::attacks::WEBSOCKETS;
+    for bytes in class.refused {
+        assert!(
+            !crate::laws::websocket(bytes).contains(&bytes.len()),
+            "{bytes:x?}"
+        );
+    }
+    for bytes in class.accepted {
+        assert!(crate::laws::websocket(bytes).contains(&bytes.len()), "{bytes:x?}");
+    }
+}
