@@ -258,12 +258,14 @@ impl<'a> Journey<'a> {
             is_upgrade: self.exchange.is_websocket(),
             target,
         };
-        let Some(opened) = self.open(client, &facts).await else {
-            return Ok(Relayed::ClientLeft);
+        let opened = match self.mesh.take(&facts) {
+            Some(kept) => Some(Ok(kept)),
+            None => self.open(client, &facts).await,
         };
         let mut upstream = match opened {
-            Ok(upstream) => upstream,
-            Err(fault) => {
+            Some(Ok(upstream)) => upstream,
+            None => return Ok(Relayed::ClientLeft),
+            Some(Err(fault)) => {
                 if matches!(fault, DialFault::Local(_)) {
                     // Our own want says nothing about the endpoint, and would be the same at the next one.
                     let rejection = Rejection::new(Reason::NoEndpoint).with_private(fault.to_string());
@@ -294,11 +296,8 @@ impl<'a> Journey<'a> {
         Ok(relayed)
     }
 
-    /// A connection to the endpoint; `None` when the client leaves meanwhile.
+    /// A new connection to the endpoint; `None` when the client leaves meanwhile.
     async fn open(&self, client: &mut Client, facts: &AttemptFacts) -> Option<Result<Upstream, DialFault>> {
-        if let Some(kept) = self.mesh.take(facts) {
-            return Some(Ok(kept));
-        }
         let mut opening = pin!(self.mesh.open(facts));
         std::future::poll_fn(|context| {
             if let Poll::Ready(opened) = opening.as_mut().poll(context) {
