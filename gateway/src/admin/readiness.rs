@@ -65,10 +65,11 @@ impl Readiness {
                 }
             }
         }
-        if snapshot.plan.identity.workload_api && !gateway.boards().identity.workload.is_ready() {
-            report
-                .waiting_for
-                .push("workload API: no identity and bundle was delivered yet".to_owned());
+        if snapshot.plan.identity.workload_api {
+            let identity = &gateway.boards().identity;
+            if let Some(lack) = identity.workload.lack(identity.clock.wall()) {
+                report.waiting_for.push(format!("workload API: {lack}"));
+            }
         }
         for pool in snapshot.routing.pools().filter(|pool| !pool.was_checked()) {
             report.waiting_for.push(format!(

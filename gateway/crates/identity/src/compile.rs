@@ -42,7 +42,7 @@ pub fn compile(
     let trusts = compiler.trusts();
     let svid = compiler.svid();
     let system = compiler.system_roots();
-    let listeners = compiler.listeners(&trusts);
+    let listeners = compiler.listeners(&trusts, svid.as_ref());
     let upstreams = compiler.upstreams(svid.as_ref(), &system);
     let generation = match compiler.previous {
         Some(previous) if !compiler.has_changed && previous.has_as_many(&trusts, &listeners, &upstreams) => {

@@ -11,7 +11,7 @@ fn listener(certificate: CertifiedKeyPlan) -> ListenerTlsPlan {
     ListenerTlsPlan {
         listener: ListenerId::new("public"),
         origin: Origin::of("listeners.public.tls"),
-        certificates: vec![certificate],
+        certificates: vec![certificate.into()],
         client: ClientCertificatesPlan::default(),
         hosts: BTreeMap::new(),
         alpn: vec!["h2", "http/1.1"],

@@ -1,6 +1,6 @@
 //! What can break in this room, as against what is refused by decision.
 
-use portcullis_model::TrustDomain;
+use portcullis_model::{SpiffeId, TrustDomain};
 
 /// Identity material that is missing or cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,14 @@ pub enum IdentityFault {
     /// mTLS is asked for, but no SVID of our own has arrived.
     #[error("no SVID of our own is available")]
     NoSvid,
+    /// mTLS is asked for, and the SVID that was delivered last is over.
+    #[error("our SVID {id} expired at {at} (seconds since the epoch), and no other one was delivered")]
+    SvidExpired {
+        /// Whom it named.
+        id: SpiffeId,
+        /// When it ended.
+        at: u64,
+    },
     /// No trust bundle has arrived for the domain.
     #[error("no trust bundle for {0} is available")]
     NoBundle(TrustDomain),

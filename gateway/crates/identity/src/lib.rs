@@ -29,7 +29,9 @@ pub use compile::{IdentityRuntime, IssuerStatus, compile};
 pub use fault::IdentityFault;
 pub use jwt::{FetchFault, KeyBoard, KeyFetch, TokenCache};
 pub use metrics::Metrics;
-pub use mtls::{PeerIdentity, PeerIdentityFault, Svid, WorkloadBoard, WorkloadIdentity};
+pub use mtls::{
+    PeerIdentity, PeerIdentityFault, Svid, WorkloadBoard, WorkloadIdentity, WorkloadLack, WorkloadStatus,
+};
 pub use pulse::Pulse;
-pub use tls::{ListenerTls, UnknownName, UpstreamTls};
 pub use standing::Standing;
+pub use tls::{ListenerTls, NoCertificate, UpstreamTls};

@@ -9,6 +9,10 @@ use std::time::Duration;
 use portcullis_model::{IssuerId, ListenerId, Origin, PoolId, Redacted, SpiffeId, TrustDomain, TrustId};
 use rustls_pki_types::CertificateDer;
 
+mod shown;
+
+pub use shown::ShownPlan;
+
 /// Everything the room is told.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IdentityPlan {
@@ -184,7 +188,7 @@ pub struct ListenerTlsPlan {
     /// Where its `tls` is written.
     pub origin: Origin,
     /// Chosen by SNI among their DNS names (exact before wildcard); the first one serves a client without SNI.
-    pub certificates: Vec<CertifiedKeyPlan>,
+    pub certificates: Vec<ShownPlan>,
     /// What every name asks of a client.
     pub client: ClientCertificatesPlan,
     /// What single names ask instead (lower case).
@@ -255,9 +259,7 @@ impl ListenerTlsPlan {
                 origin: Origin::default(),
                 ..plan.clone()
             };
-            plan.certificates
-                .iter_mut()
-                .for_each(|certificate| certificate.origin = Origin::default());
+            plan.certificates = plan.certificates.into_iter().map(ShownPlan::unplaced).collect();
             plan
         };
         unplaced(self) == unplaced(other)

@@ -7,6 +7,7 @@ use portcullis_model::{Origin, Problems};
 use serde_json::{Value, json};
 
 use super::guards::GuardReference;
+use super::patterns::HostText;
 use super::scalars::{FilePath, KeySource};
 use super::section::{Definitions, List, Named, OneOrMany, Read, section, words};
 use super::tree::{Node, NodeKind};
@@ -102,7 +103,7 @@ section! {
     /// The TLS side of a listener: TLS 1.3 and 1.2.
     struct ListenerTls {
         /// Chosen by SNI among their names; the first one serves clients without SNI.
-        required certificates: List<Certificate>,
+        required certificates: List<ShownCertificate>,
         /// Whether clients are asked for a certificate.
         optional client_certificates: ClientCertificateRules,
         /// What single names ask instead.
@@ -117,6 +118,40 @@ section! {
         required chain: FilePath,
         /// PEM file of the private key; also `${file:…}` or `${env:…}`.
         required key: KeySource,
+    }
+}
+
+section! {
+    /// Our SVID, from the Workload API or from `identity.svid`, as it rotates.
+    struct ShownSvid {
+        /// `true`.
+        required svid: bool,
+        /// The host names it is shown for, as in `mesh.internal` or `*.mesh.internal`, because an SVID seldom carries any. Without them: every name that no other certificate of the listener covers.
+        optional names: List<HostText>,
+    }
+}
+
+/// `{ chain: …, key: … }` or `{ svid: true }`.
+#[derive(Debug)]
+pub(crate) enum ShownCertificate {
+    Files(Certificate),
+    Svid(ShownSvid),
+}
+
+impl Read for ShownCertificate {
+    fn read(node: &Node, origin: &Origin, problems: &mut Problems) -> Option<Self> {
+        let is_svid = match &node.kind {
+            NodeKind::Mapping(written) => written.iter().any(|entry| entry.key == "svid"),
+            NodeKind::Scalar { .. } | NodeKind::Sequence(_) => false,
+        };
+        if is_svid {
+            return ShownSvid::read(node, origin, problems).map(Self::Svid);
+        }
+        Certificate::read(node, origin, problems).map(Self::Files)
+    }
+
+    fn schema(definitions: &mut Definitions) -> Value {
+        json!({ "anyOf": [Certificate::schema(definitions), ShownSvid::schema(definitions)] })
     }
 }
 

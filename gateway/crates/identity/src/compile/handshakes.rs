@@ -10,31 +10,38 @@ use super::{Compiler, Listeners, Trusts, Upstreams, with_cause};
 use crate::fault::IdentityFault;
 use crate::mtls::Anchors;
 use crate::plan::{
-    ClientCertificates, ClientCertificatesPlan, ListenerTlsPlan, UpstreamPeer, UpstreamTlsPlan,
+    ClientCertificates, ClientCertificatesPlan, ListenerTlsPlan, ShownPlan, UpstreamPeer, UpstreamTlsPlan,
 };
 use crate::runtime::{OwnSvid, Parts, SystemRoots};
-use crate::tls::{ClientPolicy, ListenerParts, ListenerTls, Peer, SvidSource, UpstreamParts, UpstreamTls};
+use crate::tls::{
+    ClientPolicy, ListenerParts, ListenerTls, Names, Peer, Shown, SvidSource, UpstreamParts, UpstreamTls,
+};
 
 impl Compiler<'_> {
-    pub(super) fn listeners(&mut self, trusts: &Trusts) -> Listeners {
+    pub(super) fn listeners(&mut self, trusts: &Trusts, svid: Option<&Arc<OwnSvid>>) -> Listeners {
         let mut listeners = Listeners::new();
         for plan in &self.plan.listeners {
             let kept = self.previous.and_then(|previous| {
                 let (planned, listener) = previous.listeners.get(&plan.listener)?;
                 let trusts_are_kept = plan.trusts().all(|id| is_kept(previous, trusts, id));
-                (planned.means_the_same(plan) && trusts_are_kept).then_some(listener)
+                let svid_is_kept = !plan.certificates.iter().any(ShownPlan::is_svid)
+                    || same_part(previous.svid.as_ref(), svid);
+                (planned.means_the_same(plan) && trusts_are_kept && svid_is_kept).then_some(listener)
             });
             let listener = match kept {
                 Some(listener) => Some(Arc::clone(listener)),
                 None => {
                     self.has_changed = true;
-                    self.listener(plan, trusts)
+                    self.listener(plan, trusts, svid)
                 }
             };
             if let Some(listener) = listener {
-                for (certificate, planned) in listener.certificates().iter().zip(&plan.certificates) {
-                    let name = format!("{}/{}", plan.listener, certificate.name());
-                    self.check_expiry(certificate, &name, &planned.origin);
+                for (shown, planned) in listener.certificates().iter().zip(&plan.certificates) {
+                    // Our SVID has metrics of its own.
+                    if let Shown::Certificate(certificate) = shown {
+                        let name = format!("{}/{}", plan.listener, certificate.names.first());
+                        self.check_expiry(certificate, &name, planned.origin());
+                    }
                 }
                 listeners.insert(plan.listener.clone(), (plan.clone(), listener));
             }
@@ -42,7 +49,12 @@ impl Compiler<'_> {
         listeners
     }
 
-    fn listener(&mut self, plan: &ListenerTlsPlan, trusts: &Trusts) -> Option<Arc<ListenerTls>> {
+    fn listener(
+        &mut self,
+        plan: &ListenerTlsPlan,
+        trusts: &Trusts,
+        svid: Option<&Arc<OwnSvid>>,
+    ) -> Option<Arc<ListenerTls>> {
         if plan.certificates.is_empty() {
             self.problems.push(Problem::error(
                 "certificate-missing",
@@ -52,16 +64,9 @@ impl Compiler<'_> {
         }
         let mut certificates = Vec::with_capacity(plan.certificates.len());
         for planned in &plan.certificates {
-            let Some(certificate) = self.certificate(planned) else {
-                continue;
-            };
-            if certificate.has_no_names() {
-                let message = "the certificate names no DNS name, so no client can ask for it";
-                let hint = "give it a subject alternative name; the common name is not looked at";
-                self.problems
-                    .push(Problem::error("certificate-names", &planned.origin, message).with_hint(hint));
+            if let Some(shown) = self.shown(planned, svid) {
+                certificates.push(shown);
             }
-            certificates.push(certificate);
         }
         let client = self.client_policy(&plan.client, trusts, &plan.origin);
         let mut hosts = BTreeMap::new();
@@ -95,6 +100,39 @@ impl Compiler<'_> {
                 self.problems
                     .push(Problem::error("listener-tls", &plan.origin, with_cause(&fault)));
                 None
+            }
+        }
+    }
+
+    fn shown(&mut self, plan: &ShownPlan, svid: Option<&Arc<OwnSvid>>) -> Option<Shown> {
+        match plan {
+            ShownPlan::Certificate(plan) => {
+                let certificate = self.certificate(plan)?;
+                if certificate.names.is_empty() {
+                    let message = "the certificate names no DNS name, so no client can ask for it";
+                    let hint = "give it a subject alternative name; the common name is not looked at";
+                    self.problems
+                        .push(Problem::error("certificate-names", &plan.origin, message).with_hint(hint));
+                }
+                Some(Shown::Certificate(certificate))
+            }
+            ShownPlan::Svid { origin, names } => {
+                let names = Names::of(names.iter().map(String::as_str));
+                let names = (!names.is_empty()).then_some(names);
+                Some(Shown::Svid(self.svid_source(svid, origin), names))
+            }
+        }
+    }
+
+    /// Where our identity comes from; a problem when nothing says so.
+    fn svid_source(&mut self, svid: Option<&Arc<OwnSvid>>, origin: &Origin) -> SvidSource {
+        match svid {
+            Some(svid) => SvidSource::Files(Arc::clone(&svid.certificate.certified)),
+            None => {
+                if self.plan.svid.is_none() {
+                    self.require_workload_api("our own identity", origin);
+                }
+                SvidSource::Delivered
             }
         }
     }
@@ -177,15 +215,7 @@ impl Compiler<'_> {
                         None
                     }
                 };
-                let svid = match svid {
-                    Some(svid) => SvidSource::Files(Arc::clone(&svid.certificate.certified)),
-                    None => {
-                        if self.plan.svid.is_none() {
-                            self.require_workload_api("our own identity", &plan.origin);
-                        }
-                        SvidSource::Delivered
-                    }
-                };
+                let svid = self.svid_source(svid, &plan.origin);
                 Peer::Workload {
                     expected: expected.clone(),
                     anchors,

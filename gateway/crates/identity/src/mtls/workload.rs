@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use portcullis_model::{SpiffeId, TrustDomain};
@@ -12,6 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::anchors::Anchors;
 use super::peer::PeerIdentity;
+use super::workload_status::Contact;
 use crate::fault::IdentityFault;
 use crate::tls;
 
@@ -25,6 +27,24 @@ pub struct Svid {
     pub spiffe_id: SpiffeId,
 }
 
+impl Svid {
+    /// When the first certificate of the chain ends.
+    #[must_use]
+    pub fn valid_until(&self) -> SystemTime {
+        PeerIdentity::from_chain(&self.chain).valid_until
+    }
+}
+
+impl Clone for Svid {
+    fn clone(&self) -> Self {
+        Self {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+            spiffe_id: self.spiffe_id.clone(),
+        }
+    }
+}
+
 impl fmt::Debug for Svid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Svid")
@@ -34,7 +54,7 @@ impl fmt::Debug for Svid {
 }
 
 /// One delivery of the Workload API: it replaces the previous one whole.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct WorkloadIdentity {
     /// Our identity.
     pub svid: Option<Svid>,
@@ -47,6 +67,10 @@ pub struct WorkloadIdentity {
 pub(crate) struct Delivered {
     pub(crate) generation: u64,
     pub(crate) svid: Option<Arc<CertifiedKey>>,
+    /// The ID of `svid`.
+    pub(crate) own_id: Option<Arc<SpiffeId>>,
+    /// When `svid` ends.
+    pub(super) svid_until: Option<SystemTime>,
     pub(crate) bundles: BTreeMap<TrustDomain, Arc<Anchors>>,
     /// The bundles as they came, to tell an equal delivery from a new one.
     raw_bundles: BTreeMap<TrustDomain, Vec<CertificateDer<'static>>>,
@@ -56,6 +80,7 @@ pub(crate) struct Delivered {
 #[derive(Debug)]
 pub struct WorkloadBoard {
     current: ArcSwap<Delivered>,
+    contact: ArcSwap<Contact>,
     generations: AtomicU64,
 }
 
@@ -65,6 +90,7 @@ impl WorkloadBoard {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             current: ArcSwap::default(),
+            contact: ArcSwap::default(),
             generations: AtomicU64::new(0),
         })
     }
@@ -79,6 +105,11 @@ impl WorkloadBoard {
         if current.equals(&delivery) {
             return Ok(current.generation);
         }
+        let own_id = delivery
+            .svid
+            .as_ref()
+            .map(|svid| Arc::new(svid.spiffe_id.clone()));
+        let svid_until = delivery.svid.as_ref().map(Svid::valid_until);
         let svid = delivery.svid.map(check_svid).transpose()?;
         let mut bundles = BTreeMap::new();
         for (domain, certificates) in &delivery.bundles {
@@ -93,6 +124,8 @@ impl WorkloadBoard {
         self.current.store(Arc::new(Delivered {
             generation,
             svid,
+            own_id,
+            svid_until,
             bundles,
             raw_bundles: delivery.bundles,
         }));
@@ -105,15 +138,20 @@ impl WorkloadBoard {
         self.current.load().generation
     }
 
-    /// True when an identity and a bundle have been delivered.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        let current = self.current.load();
-        current.svid.is_some() && current.bundles.values().any(|anchors| anchors.len() > 0)
-    }
-
     pub(crate) fn current(&self) -> Arc<Delivered> {
         self.current.load_full()
+    }
+
+    pub(super) fn contact(&self) -> Arc<Contact> {
+        self.contact.load_full()
+    }
+
+    pub(super) fn note(&self, change: impl Fn(&mut Contact)) {
+        self.contact.rcu(|contact| {
+            let mut contact = Contact::clone(contact);
+            change(&mut contact);
+            contact
+        });
     }
 
     /// A number no other generation of trust has had.
@@ -156,12 +194,12 @@ mod tests {
     #[test]
     fn a_delivery_makes_the_board_ready_and_every_one_has_its_own_generation() {
         let (board, ca) = (WorkloadBoard::new(), TestCa::new("ca"));
-        assert!(!board.is_ready());
+        assert!(!board.is_ready(crate::testing::now()));
 
         let first = board.publish(delivery(ca.leaf(&[US]).svid(US), &ca)).unwrap();
         let second = board.publish(delivery(ca.leaf(&[US]).svid(US), &ca)).unwrap();
 
-        assert!(board.is_ready());
+        assert!(board.is_ready(crate::testing::now()));
         assert!(second > first);
         assert_eq!(board.generation(), second);
     }

@@ -41,13 +41,19 @@ pub(crate) fn certified_key(
     }
 }
 
-/// A certificate of ours and the names it covers.
+/// A certificate of ours from files, and the names it covers.
 #[derive(Debug)]
 pub(crate) struct OwnCertificate {
     pub(crate) certified: Arc<CertifiedKey>,
     pub(crate) not_after: SystemTime,
+    pub(crate) names: Names,
+}
+
+/// The names that a certificate is shown for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
     /// Whole names, lower case.
-    names: Vec<String>,
+    whole: Vec<String>,
     /// What follows the `*.` of a wildcard, lower case.
     wildcards: Vec<String>,
     addresses: Vec<IpAddr>,
@@ -64,57 +70,64 @@ impl OwnCertificate {
         })?;
         let certified = certified_key(plan.chain.clone(), key)?;
         let leaf = plan.chain.first().ok_or(IdentityFault::EmptyChain)?;
-        let mut names = Vec::new();
-        let mut wildcards = Vec::new();
+        let mut names = Names::default();
         if let Ok(certificate) = EndEntityCert::try_from(leaf) {
-            for name in certificate.valid_dns_names() {
-                let name = name.to_ascii_lowercase();
-                match name.strip_prefix("*.") {
-                    Some(parent) => wildcards.push(parent.to_owned()),
-                    None => names.push(name),
-                }
-            }
+            names = Names::of(certificate.valid_dns_names());
         }
+        names.addresses = addresses(leaf);
         let not_after = PeerIdentity::from_chain(&plan.chain).not_after;
         Ok(Self {
             certified,
             not_after,
             names,
-            wildcards,
-            addresses: addresses(leaf),
         })
     }
+}
 
-    /// Its first name, for metrics.
-    pub(crate) fn name(&self) -> &str {
-        self.names
+impl Names {
+    /// DNS names, some of which may be wildcards.
+    pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut read = Self::default();
+        for name in names {
+            let name = name.to_ascii_lowercase();
+            match name.strip_prefix("*.") {
+                Some(parent) => read.wildcards.push(parent.to_owned()),
+                None => read.whole.push(name),
+            }
+        }
+        read
+    }
+
+    /// The first one, for metrics.
+    pub(crate) fn first(&self) -> &str {
+        self.whole
             .first()
             .or(self.wildcards.first())
             .map_or("unnamed", String::as_str)
     }
 
-    /// True when it covers no DNS name, and so can never be chosen by SNI.
-    pub(crate) fn has_no_names(&self) -> bool {
-        self.names.is_empty() && self.wildcards.is_empty()
+    /// True when no DNS name is among them, so that SNI can never choose by them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.whole.is_empty() && self.wildcards.is_empty()
     }
 
-    /// True when a whole name of it equals this one (lower case).
-    pub(crate) fn names_exactly(&self, name: &str) -> bool {
-        self.names.iter().any(|ours| ours == name)
+    /// True when a whole name equals this one (lower case).
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.whole.iter().any(|ours| ours == name)
     }
 
-    /// True when a wildcard of it covers this name: exactly one label stands for the star (RFC 6125).
-    pub(crate) fn covers_by_wildcard(&self, name: &str) -> bool {
+    /// True when a wildcard covers this name: exactly one label stands for the star (RFC 6125).
+    pub(crate) fn cover_by_wildcard(&self, name: &str) -> bool {
         name.split_once('.').is_some_and(|(label, parent)| {
             !label.is_empty() && self.wildcards.iter().any(|ours| ours == parent)
         })
     }
 
     /// True when a client that asked for this host would accept it.
-    pub(crate) fn covers(&self, host: &str) -> bool {
+    pub(crate) fn cover(&self, host: &str) -> bool {
         match host.parse::<IpAddr>() {
             Ok(address) => self.addresses.contains(&address),
-            Err(_) => self.names_exactly(host) || self.covers_by_wildcard(host),
+            Err(_) => self.has(host) || self.cover_by_wildcard(host),
         }
     }
 }

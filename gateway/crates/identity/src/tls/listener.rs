@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, version};
 
-use super::certificate::{OwnCertificate, provider};
+use super::certificate::{Names, provider};
 use super::client_verifier::ClientVerifier;
+use super::shown::Shown;
 use crate::boards::Clock;
 use crate::fault::IdentityFault;
 use crate::mtls::{Trust, WorkloadBoard};
@@ -20,10 +21,22 @@ use crate::plan::ClientCertificates;
 /// TLS 1.2 sessions kept per configuration; tickets need no room.
 const SESSIONS: usize = 1024;
 
-/// No certificate of the listener covers the name: answer with the alert `unrecognized_name`.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("no certificate of the listener covers {0:?}")]
-pub struct UnknownName(pub String);
+/// Why a listener has nothing to show for a name.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCertificate {
+    /// No certificate covers the name: answer with the alert `unrecognized_name`.
+    #[error("no certificate of the listener covers {0:?}")]
+    UnknownName(String),
+    /// What would be shown cannot be, as our SVID before it was delivered and after it expired.
+    #[error("the certificate for {name:?} cannot be shown")]
+    Unusable {
+        /// The name.
+        name: String,
+        /// Why.
+        #[source]
+        cause: IdentityFault,
+    },
+}
 
 /// What a name asks of a client, its trusts resolved.
 #[derive(Clone, Debug)]
@@ -36,7 +49,7 @@ pub(crate) struct ClientPolicy {
 /// What a listener is built of.
 pub(crate) struct ListenerParts {
     /// Never empty.
-    pub(crate) certificates: Vec<OwnCertificate>,
+    pub(crate) certificates: Vec<Shown>,
     pub(crate) client: ClientPolicy,
     pub(crate) hosts: BTreeMap<String, ClientPolicy>,
     pub(crate) alpn: Vec<&'static str>,
@@ -50,7 +63,7 @@ pub(crate) struct ListenerParts {
 /// ticket keys of its own: a session can come back only to the policy and the trust that made it.
 #[derive(Debug)]
 pub struct ListenerTls {
-    certificates: Vec<OwnCertificate>,
+    certificates: Vec<Shown>,
     /// Distinct policies; the first is the listener's own.
     policies: Vec<ClientPolicy>,
     /// The position in `policies` of names that differ from the listener.
@@ -62,10 +75,10 @@ pub struct ListenerTls {
     clock: Clock,
 }
 
-/// A configuration, and the delivery of trust that it was built with.
-#[derive(Debug)]
+/// A configuration and the delivery that it was built with; none before our SVID arrived that it shows.
+#[derive(Debug, Default)]
 struct Configuration {
-    current: ArcSwap<(u64, Arc<ServerConfig>)>,
+    current: ArcSwapOption<(u64, Arc<ServerConfig>)>,
 }
 
 impl ListenerTls {
@@ -99,9 +112,12 @@ impl ListenerTls {
         let generation = listener.workload.generation();
         for certificate in &listener.certificates {
             let row = listener.policies.iter().map(|policy| {
+                if certificate.follows_deliveries() {
+                    return Ok(Configuration::default());
+                }
                 let configuration = listener.configure(certificate, policy)?;
                 Ok(Configuration {
-                    current: ArcSwap::from_pointee((generation, configuration)),
+                    current: ArcSwapOption::from_pointee((generation, configuration)),
                 })
             });
             let row = row.collect::<Result<_, IdentityFault>>()?;
@@ -113,13 +129,19 @@ impl ListenerTls {
     /// The configuration for a handshake that asks for `sni`; without a name, that of the first certificate.
     ///
     /// # Errors
-    /// When no certificate covers the name.
-    pub fn server_config(&self, sni: Option<&str>) -> Result<Arc<ServerConfig>, UnknownName> {
+    /// When no certificate covers the name, or the one that does cannot be shown now.
+    pub fn server_config(&self, sni: Option<&str>) -> Result<Arc<ServerConfig>, NoCertificate> {
         let name = sni.map(canonical);
-        let unknown = || UnknownName(name.clone().unwrap_or_default());
-        let certificate = self.certificate_for(name.as_deref()).ok_or_else(unknown)?;
+        let written = || name.clone().unwrap_or_default();
+        let certificate = self
+            .certificate_for(name.as_deref())
+            .ok_or_else(|| NoCertificate::UnknownName(written()))?;
         let policy = self.policy_for(name.as_deref());
-        self.current(certificate, policy).ok_or_else(unknown)
+        self.current(certificate, policy)
+            .map_err(|cause| NoCertificate::Unusable {
+                name: written(),
+                cause,
+            })
     }
 
     /// Whether a request for `host` (without its port) may travel on a connection that asked for `sni`.
@@ -137,15 +159,23 @@ impl ListenerTls {
             return false;
         }
         let is_address = host.parse::<IpAddr>().is_ok();
-        (sni.is_none() && is_address)
-            || self
-                .certificate_for(sni.as_deref())
-                .and_then(|position| self.certificates.get(position))
-                .is_some_and(|certificate| certificate.covers(&host))
+        if sni.is_none() && is_address {
+            return true;
+        }
+        let position = self.certificate_for(sni.as_deref());
+        let names = position
+            .and_then(|position| self.certificates.get(position))
+            .map(Shown::names);
+        match names {
+            Some(Some(names)) => names.cover(&host),
+            // An SVID for every name that nothing else covers: the host has to be one of those.
+            Some(None) => self.certificate_for(Some(&host)) == position,
+            None => false,
+        }
     }
 
     /// The certificates, in the order written.
-    pub(crate) fn certificates(&self) -> &[OwnCertificate] {
+    pub(crate) fn certificates(&self) -> &[Shown] {
         &self.certificates
     }
 
@@ -158,19 +188,18 @@ impl ListenerTls {
         self.certificate_for(Some(&concrete)).is_some()
     }
 
-    /// A whole name before a wildcard, in the order written.
+    /// A whole name before a wildcard before an SVID without names, in the order written.
     fn certificate_for(&self, name: Option<&str>) -> Option<usize> {
         let Some(name) = name else {
             return (!self.certificates.is_empty()).then_some(0);
         };
-        self.certificates
-            .iter()
-            .position(|certificate| certificate.names_exactly(name))
-            .or_else(|| {
-                self.certificates
-                    .iter()
-                    .position(|certificate| certificate.covers_by_wildcard(name))
-            })
+        let first = |fits: &dyn Fn(Option<&Names>) -> bool| {
+            let mut names = self.certificates.iter().map(Shown::names);
+            names.position(fits)
+        };
+        first(&|names| names.is_some_and(|names| names.has(name)))
+            .or_else(|| first(&|names| names.is_some_and(|names| names.cover_by_wildcard(name))))
+            .or_else(|| first(&|names| names.is_none()))
     }
 
     /// What the name asks of a client, as a position in `policies`.
@@ -180,27 +209,39 @@ impl ListenerTls {
         self.hosts.get(name).or_else(by_wildcard).copied().unwrap_or(0)
     }
 
-    /// The configuration of this moment: a new delivery of trust makes a new one, with new sessions.
-    fn current(&self, certificate: usize, policy: usize) -> Option<Arc<ServerConfig>> {
-        let configuration = self.configurations.get(certificate)?.get(policy)?;
-        let current = configuration.current.load();
+    /// The configuration of this moment: a new delivery of our SVID or of trust makes a new one, with new sessions.
+    fn current(&self, certificate: usize, policy: usize) -> Result<Arc<ServerConfig>, IdentityFault> {
+        let row = self.configurations.get(certificate);
+        let configuration = row
+            .and_then(|row| row.get(policy))
+            .ok_or(IdentityFault::EmptyChain)?;
+        let (Some(shown), Some(policy)) = (self.certificates.get(certificate), self.policies.get(policy))
+        else {
+            return Err(IdentityFault::EmptyChain);
+        };
+        // The generation first: what is built of a newer delivery is only built again.
         let generation = self.workload.generation();
-        let policy = self.policies.get(policy)?;
-        if current.0 == generation || !policy.follows_deliveries() {
-            return Some(Arc::clone(&current.1));
+        if shown.follows_deliveries() {
+            shown.certified(&self.workload, self.clock.wall())?;
         }
-        let rebuilt = self.configure(self.certificates.get(certificate)?, policy).ok()?;
+        if let Some(current) = &*configuration.current.load()
+            && (current.0 == generation || !(shown.follows_deliveries() || policy.follows_deliveries()))
+        {
+            return Ok(Arc::clone(&current.1));
+        }
+        let rebuilt = self.configure(shown, policy)?;
         configuration
             .current
-            .store(Arc::new((generation, Arc::clone(&rebuilt))));
-        Some(rebuilt)
+            .store(Some(Arc::new((generation, Arc::clone(&rebuilt)))));
+        Ok(rebuilt)
     }
 
     fn configure(
         &self,
-        certificate: &OwnCertificate,
+        certificate: &Shown,
         policy: &ClientPolicy,
     ) -> Result<Arc<ServerConfig>, IdentityFault> {
+        let certified = certificate.certified(&self.workload, self.clock.wall())?;
         let builder = ServerConfig::builder_with_details(provider(), Arc::new(self.clock.clone()))
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
             .map_err(IdentityFault::Configuration)?;
@@ -214,7 +255,7 @@ impl ListenerTls {
                 )))
             }
         };
-        let mut config = builder.with_cert_resolver(resolver(&certificate.certified));
+        let mut config = builder.with_cert_resolver(resolver(&certified));
         config.alpn_protocols = self
             .alpn
             .iter()

@@ -4,12 +4,14 @@ mod certificate;
 mod client_verifier;
 mod listener;
 mod server_verifier;
+mod shown;
 mod upstream;
 
 #[cfg(test)]
 pub(crate) use certificate::provider;
-pub(crate) use certificate::{OwnCertificate, certified_key};
+pub(crate) use certificate::{Names, OwnCertificate, certified_key};
 pub(crate) use listener::{ClientPolicy, ListenerParts};
-pub use listener::{ListenerTls, UnknownName};
+pub use listener::{ListenerTls, NoCertificate};
+pub(crate) use shown::{Shown, SvidSource};
 pub use upstream::UpstreamTls;
-pub(crate) use upstream::{Peer, SvidSource, UpstreamParts};
+pub(crate) use upstream::{Peer, UpstreamParts};

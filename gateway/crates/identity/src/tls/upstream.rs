@@ -13,6 +13,7 @@ use rustls_pki_types::{DnsName, ServerName};
 
 use super::certificate::provider;
 use super::server_verifier::{self, EndpointVerifier, Expected};
+use super::shown::SvidSource;
 use crate::boards::Clock;
 use crate::fault::IdentityFault;
 use crate::mtls::{Anchors, WorkloadBoard};
@@ -22,15 +23,6 @@ const SESSIONS: usize = 256;
 
 /// The ALPN lists that a configuration is built for.
 const ALPN: [&[&[u8]]; 3] = [&[b"h2"], &[b"http/1.1"], &[b"h2", b"http/1.1"]];
-
-/// Where our own identity is.
-#[derive(Clone, Debug)]
-pub(crate) enum SvidSource {
-    /// In the configuration.
-    Files(Arc<CertifiedKey>),
-    /// On the workload board.
-    Delivered,
-}
 
 /// Whom to expect, resolved.
 #[derive(Clone, Debug)]
@@ -88,13 +80,15 @@ impl UpstreamTls {
     /// The configuration for a handshake that offers `alpn`, one of `[h2]`, `[http/1.1]` and `[h2, http/1.1]`.
     ///
     /// # Errors
-    /// When our SVID or the peer's bundle has not arrived, or the list is another one.
+    /// When our SVID or the peer's bundle has not arrived, when the SVID has expired, or the list is another one.
     pub fn client_config(&self, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, IdentityFault> {
         let position = ALPN
             .iter()
             .position(|known| *known == alpn)
             .ok_or(IdentityFault::Alpn)?;
+        // The delivery first: what is built of a newer one is only built again.
         let delivery = self.delivery();
+        let svid = self.svid()?;
         let present = self
             .current
             .load_full()
@@ -102,7 +96,7 @@ impl UpstreamTls {
         let configurations = match present {
             Some(present) => present,
             None => {
-                let built = Arc::new(self.build(delivery)?);
+                let built = Arc::new(self.build(delivery, svid)?);
                 self.current.store(Some(Arc::clone(&built)));
                 built
             }
@@ -131,11 +125,12 @@ impl UpstreamTls {
             .unwrap_or_else(|| ServerName::IpAddress(address.ip().into()))
     }
 
-    /// Changes with the trust, our SVID and the expected identity: connections of another key may not be reused.
+    /// Changes with the trust, our SVID, its end and the expected identity: connections of another key may not be
+    /// reused.
     #[must_use]
     pub fn generation_key(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.generation, self.delivery()).hash(&mut hasher);
+        (self.generation, self.delivery(), self.svid().is_err()).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -143,6 +138,14 @@ impl UpstreamTls {
     #[must_use]
     pub fn is_identity_mismatch(error: &rustls::Error) -> bool {
         server_verifier::is_identity_mismatch(error)
+    }
+
+    /// What we show an endpoint at this moment; nothing where ordinary HTTPS is spoken.
+    fn svid(&self) -> Result<Option<Arc<CertifiedKey>>, IdentityFault> {
+        match &self.peer {
+            Peer::Workload { svid, .. } => svid.certified(&self.workload, self.clock.wall()).map(Some),
+            Peer::Named { .. } => Ok(None),
+        }
     }
 
     /// The delivery that this material depends on; 0 when it depends on none.
@@ -163,29 +166,20 @@ impl UpstreamTls {
         if follows { self.workload.generation() } else { 0 }
     }
 
-    fn build(&self, delivery: u64) -> Result<Configurations, IdentityFault> {
+    fn build(&self, delivery: u64, svid: Option<Arc<CertifiedKey>>) -> Result<Configurations, IdentityFault> {
         let delivered = self.workload.current();
-        let (verifier, svid) = match &self.peer {
+        let verifier = match &self.peer {
             Peer::Workload {
-                expected,
-                anchors,
-                svid,
+                expected, anchors, ..
             } => {
                 let domain = expected.trust_domain();
                 let anchors = anchors.clone().or_else(|| delivered.bundles.get(domain).cloned());
                 let anchors = anchors.ok_or_else(|| IdentityFault::NoBundle(domain.clone()))?;
-                let svid = match svid {
-                    SvidSource::Files(certified) => Arc::clone(certified),
-                    SvidSource::Delivered => delivered.svid.clone().ok_or(IdentityFault::NoSvid)?,
-                };
-                (
-                    EndpointVerifier::new(anchors, Expected::Workload(expected.clone())),
-                    Some(svid),
-                )
+                EndpointVerifier::new(anchors, Expected::Workload(expected.clone()))
             }
             Peer::Named { name, anchors } => {
                 let expected = name.clone().map_or(Expected::OwnName, Expected::Name);
-                (EndpointVerifier::new(Arc::clone(anchors), expected), None)
+                EndpointVerifier::new(Arc::clone(anchors), expected)
             }
         };
         let builder = ClientConfig::builder_with_details(provider(), Arc::new(self.clock.clone()))

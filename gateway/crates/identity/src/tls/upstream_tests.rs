@@ -142,10 +142,7 @@ fn deliveries_bring_identity_and_bundle_and_change_the_key() {
             .unwrap()
     };
 
-    assert!(matches!(
-        upstream.client_config(H2),
-        Err(IdentityFault::NoBundle(_))
-    ));
+    assert!(matches!(upstream.client_config(H2), Err(IdentityFault::NoSvid)));
     deliver(&old, false);
     assert!(matches!(upstream.client_config(H2), Err(IdentityFault::NoSvid)));
     deliver(&old, true);
@@ -156,6 +153,51 @@ fn deliveries_bring_identity_and_bundle_and_change_the_key() {
     assert_ne!(upstream.generation_key(), key);
     assert!(reach(&upstream, None, endpoint(&old.leaf(&[THEM]), None)).is_err());
     assert!(reach(&upstream, None, endpoint(&new.leaf(&[THEM]), Some(&new))).is_ok());
+}
+
+#[test]
+fn an_svid_that_is_over_reaches_no_endpoint_and_reuses_no_connection_until_another_one_comes() {
+    let ca = TestCa::new("ca");
+    let (boards, clock, _) = boards();
+    let upstream = of(&compiled(&boards, spiffe(None), None));
+    let deliver = |leaf: &TestLeaf| {
+        let bundles = [(TrustDomain::new("corp.example").unwrap(), ca.anchors())].into();
+        let delivery = WorkloadIdentity {
+            svid: Some(leaf.svid(US)),
+            bundles,
+            ..WorkloadIdentity::default()
+        };
+        boards.workload.publish(delivery).unwrap()
+    };
+    deliver(&ca.shaped(&[US], |params| params.not_after = rcgen::date_time_ymd(2027, 1, 16)));
+    assert!(reach(&upstream, None, endpoint(&ca.leaf(&[THEM]), Some(&ca))).is_ok());
+    let key = upstream.generation_key();
+
+    clock.advance(std::time::Duration::from_secs(2 * 24 * 3600));
+
+    let fault = upstream.client_config(H2).unwrap_err();
+    assert!(fault.to_string().contains("our SVID spiffe://corp.example/gateway expired"), "{fault}");
+    assert_ne!(upstream.generation_key(), key);
+    deliver(&ca.leaf(&[US]));
+    assert!(upstream.client_config(H2).is_ok());
+}
+
+#[test]
+fn an_endpoint_of_a_domain_whose_bundle_did_not_come_is_not_reached() {
+    let ca = TestCa::new("ca");
+    let boards = boards().0;
+    let upstream = of(&compiled(&boards, spiffe(None), None));
+    let delivery = WorkloadIdentity {
+        svid: Some(ca.leaf(&[US]).svid(US)),
+        bundles: [(TrustDomain::new("other.example").unwrap(), ca.anchors())].into(),
+        ..WorkloadIdentity::default()
+    };
+    boards.workload.publish(delivery).unwrap();
+
+    assert!(matches!(
+        upstream.client_config(H2),
+        Err(IdentityFault::NoBundle(domain)) if domain.to_string() == "corp.example"
+    ));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::protocols::{GetSocketDigest, Stream};
 use pingora_core::server::ShutdownWatch;
+use portcullis_identity::NoCertificate;
 use portcullis_model::ListenerId;
 use portcullis_pipeline::plan::ConnectionLimits;
 use portcullis_pipeline::{ConnectionFacts, Gateway, Snapshot};
@@ -212,7 +213,8 @@ impl Doors {
             }
             Ok(Err(fault)) => {
                 let why = match &fault {
-                    tls::HandshakeFault::UnknownName(_) => "unknown-name",
+                    tls::HandshakeFault::NoCertificate(NoCertificate::UnknownName(_)) => "unknown-name",
+                    tls::HandshakeFault::NoCertificate(NoCertificate::Unusable { .. }) => "no-certificate",
                     tls::HandshakeFault::Failed(_) => "failed",
                 };
                 self.metrics.handshake_failed(&listener, why);

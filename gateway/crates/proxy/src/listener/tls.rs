@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
-use portcullis_identity::PeerIdentity;
 use portcullis_identity::tls::ListenerTls;
+use portcullis_identity::{NoCertificate, PeerIdentity};
 use portcullis_pipeline::TlsFacts;
 use rustls::ProtocolVersion;
 use tokio::io::AsyncWriteExt;
@@ -14,6 +14,8 @@ use tokio_rustls::server::TlsStream;
 
 /// A fatal `unrecognized_name` (RFC 6066 section 3) as a whole TLS record: before the ServerHello it is plaintext.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+/// A fatal `internal_error` (RFC 8446 section 6.2): the lack is ours.
+const INTERNAL_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// Sealed bytes that wait for a client that reads slowly, at most.
 const UNWRITTEN_RECORDS: usize = 32 * 1024;
@@ -21,9 +23,9 @@ const UNWRITTEN_RECORDS: usize = 32 * 1024;
 /// Why there is no TLS connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeFault {
-    /// No certificate covers the name.
-    #[error("no certificate covers the name {0:?}")]
-    UnknownName(String),
+    /// There is nothing to show for the name.
+    #[error(transparent)]
+    NoCertificate(#[from] NoCertificate),
     /// The client left, or the handshake failed.
     #[error("the handshake failed")]
     Failed(#[source] std::io::Error),
@@ -46,11 +48,15 @@ pub(crate) async fn terminate(stream: L4Stream, tls: &ListenerTls) -> Result<Ter
     let sni = hello.client_hello().server_name().map(str::to_ascii_lowercase);
     let config = match tls.server_config(sni.as_deref()) {
         Ok(config) => config,
-        Err(_) => {
+        Err(refusal) => {
+            let alert = match &refusal {
+                NoCertificate::UnknownName(_) => UNRECOGNIZED_NAME,
+                NoCertificate::Unusable { .. } => INTERNAL_ERROR,
+            };
             // The client may be gone already; the refusal stands either way.
-            let _ = hello.io.write_all(&UNRECOGNIZED_NAME).await;
+            let _ = hello.io.write_all(&alert).await;
             let _ = hello.io.shutdown().await;
-            return Err(HandshakeFault::UnknownName(sni.unwrap_or_default()));
+            return Err(refusal.into());
         }
     };
     let mut stream = hello.into_stream(config).await.map_err(HandshakeFault::Failed)?;

@@ -428,7 +428,7 @@ pub fn with_tls(mut plan: GatewayPlan, leaf: &Leaf) -> GatewayPlan {
     plan.identity.listeners.push(ListenerTlsPlan {
         listener: ListenerId::from("public"),
         origin: origin("tls"),
-        certificates: vec![leaf.plan()],
+        certificates: vec![leaf.plan().into()],
         client: Default::default(),
         hosts: BTreeMap::new(),
         alpn: vec!["h2", "http/1.1"],
