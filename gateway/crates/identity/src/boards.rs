@@ -7,9 +7,12 @@ use std::time::{Instant, SystemTime};
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
 
-use crate::jwt::{KeyBoard, KeyFetch, TokenCache};
+use crate::deny::DenyList;
+use crate::assertion::AssertionBoard;
+use crate::jwt::{IssuerKeys, KeyBoard, KeyFetch, KeySetFault, TokenCache};
 use crate::metrics::Metrics;
-use crate::mtls::WorkloadBoard;
+use crate::mtls::{CrlBoard, WorkloadBoard};
+use crate::plan::{IssuerPlan, KeySource};
 use crate::pulse::Pulse;
 
 /// The two clocks the room is handed: timers follow the monotonic one, tokens and certificates the wall's.
@@ -69,8 +72,14 @@ pub struct Boards {
     pub tokens: Arc<TokenCache>,
     /// What the Workload API delivered.
     pub workload: Arc<WorkloadBoard>,
+    /// Revocation lists.
+    pub crls: Arc<CrlBoard>,
+    /// Keys that sign what endpoints are told.
+    pub assertions: Arc<AssertionBoard>,
     /// Beats when something that a proof rests on may have changed.
     pub pulse: Arc<Pulse>,
+    /// Who is refused although the credential is right.
+    pub denied: Arc<DenyList>,
     /// Counters and gauges; the app registers them.
     pub metrics: Arc<Metrics>,
     /// The clock.
@@ -82,13 +91,41 @@ impl Boards {
     #[must_use]
     pub fn new(fetch: Arc<dyn KeyFetch>, clock: Clock) -> Self {
         let metrics = Arc::new(Metrics::new());
+        let pulse = Arc::new(Pulse::new());
+        let workload = WorkloadBoard::new();
+        let crls = CrlBoard::new(
+            clock.clone(),
+            Arc::clone(&metrics),
+            Arc::clone(&workload),
+            Arc::clone(&pulse),
+        );
         Self {
-            keys: Arc::new(KeyBoard::new(fetch, clock.clone(), Arc::clone(&metrics))),
+            keys: Arc::new(KeyBoard::new(
+                fetch,
+                clock.clone(),
+                Arc::clone(&metrics),
+                Arc::clone(&pulse),
+            )),
             tokens: Arc::new(TokenCache::new()),
-            workload: WorkloadBoard::new(),
-            pulse: Arc::new(Pulse::new()),
+            workload,
+            crls: Arc::new(crls),
+            assertions: Arc::new(AssertionBoard::new()),
+            denied: Arc::new(DenyList::new(Arc::clone(&pulse))),
+            pulse,
             metrics,
             clock,
+        }
+    }
+
+    /// Where an issuer finds its keys.
+    pub(crate) fn issuer_keys(&self, plan: &IssuerPlan) -> Result<IssuerKeys, KeySetFault> {
+        match &plan.keys {
+            KeySource::WorkloadApi(domain) => {
+                Ok(IssuerKeys::Workload(Arc::clone(&self.workload), domain.clone()))
+            }
+            KeySource::Document(_) | KeySource::Url(_) | KeySource::Discovery => {
+                self.keys.slot(plan).map(IssuerKeys::Slot)
+            }
         }
     }
 }

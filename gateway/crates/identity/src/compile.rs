@@ -18,7 +18,9 @@ use crate::plan::{
 use crate::runtime::{OwnSvid, Parts, SystemRoots};
 use crate::tls::{ListenerTls, OwnCertificate, UpstreamTls};
 
+mod assertion;
 mod handshakes;
+mod revocation;
 
 pub use crate::runtime::{IdentityRuntime, IssuerStatus};
 
@@ -44,6 +46,8 @@ pub fn compile(
     let system = compiler.system_roots();
     let listeners = compiler.listeners(&trusts, svid.as_ref());
     let upstreams = compiler.upstreams(svid.as_ref(), &system);
+    let signer = compiler.signer();
+    let forwards = compiler.forwards(signer.as_ref(), svid.as_ref());
     let generation = match compiler.previous {
         Some(previous) if !compiler.has_changed && previous.has_as_many(&trusts, &listeners, &upstreams) => {
             previous.generation
@@ -58,6 +62,8 @@ pub fn compile(
         system,
         listeners,
         upstreams,
+        signer,
+        forwards,
         generation,
         boards: boards.clone(),
     };
@@ -105,8 +111,8 @@ impl Compiler<'_> {
         let kept = self.previous.and_then(|previous| previous.issuers.get(&plan.id));
         let issuer = match kept.filter(|issuer| issuer.plan.means_the_same(plan)) {
             Some(issuer) => Arc::clone(issuer),
-            None => match self.boards.keys.slot(plan) {
-                Ok(slot) => Arc::new(Issuer::new(plan.clone(), slot, &self.boards.metrics)),
+            None => match self.boards.issuer_keys(plan) {
+                Ok(keys) => Arc::new(Issuer::new(plan.clone(), keys, &self.boards.metrics)),
                 Err(fault) => {
                     let message = format!("cannot use the keys of issuer {:?}: {fault}", plan.id.as_str());
                     self.problems
@@ -147,8 +153,10 @@ impl Compiler<'_> {
                 Some((_, trust)) => Some(Arc::clone(trust)),
                 None => {
                     self.has_changed = true;
-                    self.anchor_source(plan)
-                        .map(|source| Arc::new(Trust::new(plan.id.clone(), source)))
+                    let source = self.anchor_source(plan);
+                    let revocation = self.revocation(plan.id.to_string(), plan.revocation.as_ref());
+                    let trust = source.zip(revocation.ok());
+                    trust.map(|(source, revocation)| Arc::new(Trust::new(plan.id.clone(), source, revocation)))
                 }
             };
             if let Some(trust) = trust {

@@ -30,6 +30,7 @@ fn trust(anchors: TrustAnchors) -> TrustPlan {
         id: TrustId::new("mesh"),
         origin: Origin::of("trust.mesh"),
         anchors,
+        revocation: None,
     }
 }
 
@@ -38,6 +39,7 @@ fn with_upstream(peer: UpstreamPeer) -> IdentityPlan {
         pool: PoolId::new("p"),
         origin: Origin::of("pools.p.tls"),
         peer,
+        revocation: None,
     };
     IdentityPlan {
         upstreams: vec![upstream],

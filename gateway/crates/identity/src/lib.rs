@@ -7,9 +7,11 @@
 //! Start with [`plan`] (what it is told), [`compile`] (what that becomes) and [`authenticator`] (how a request's
 //! principal is found); then `jwt` for tokens, `mtls` for certificates, `tls` for handshakes.
 
+pub mod assertion;
 pub mod authenticator;
 pub mod boards;
 pub mod compile;
+pub mod deny;
 pub mod fault;
 pub mod jwt;
 pub mod metrics;
@@ -23,14 +25,20 @@ pub mod standing;
 mod testing;
 pub mod tls;
 
+pub use assertion::{AssertionBoard, Forwarding};
 pub use authenticator::{Authenticated, Authenticator, Credentials, Scheme};
 pub use boards::{Boards, Clock};
 pub use compile::{IdentityRuntime, IssuerStatus, compile};
+pub use deny::DenyList;
 pub use fault::IdentityFault;
-pub use jwt::{FetchFault, KeyBoard, KeyFetch, TokenCache};
+pub use jwt::{
+    CheckName, CheckOutcome, FetchFault, KeyBoard, KeyFetch, TokenCache, TokenCheck, TokenExamination,
+};
 pub use metrics::Metrics;
 pub use mtls::{
-    PeerIdentity, PeerIdentityFault, Svid, WorkloadBoard, WorkloadIdentity, WorkloadLack, WorkloadStatus,
+    CertificateCheck, CertificateCheckName, CertificateExamination, CertificateFacts, CrlBoard, CrlFault, CrlFetch,
+    CrlStatus, HeldIdentity, NamedBy, PeerIdentity, PeerIdentityFault, Svid, WorkloadBoard, WorkloadIdentity,
+    WorkloadLack, WorkloadStatus,
 };
 pub use pulse::Pulse;
 pub use standing::Standing;

@@ -4,13 +4,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use portcullis_model::{IssuerId, ListenerId, Origin, PoolId, Redacted, SpiffeId, TrustDomain, TrustId};
+use portcullis_model::{ListenerId, Origin, PoolId, Redacted, SpiffeId, TrustDomain, TrustId};
 use rustls_pki_types::CertificateDer;
 
+mod assertion;
+mod issuers;
+mod revocation;
 mod shown;
 
+pub use assertion::{AssertionKeyPlan, AssertionKeys, AssertionPlan, ForwardPlan};
+pub use issuers::{
+    Algorithm, ClaimPath, ClaimPaths, IssuerKind, IssuerPlan, KeySource, KeyTimes, RequiredClaim, TokenTypes, Wanted,
+};
+pub use revocation::{CrlDepth, CrlPlan, CrlSource, OnStaleCrl, RevocationPlan};
 pub use shown::ShownPlan;
 
 /// Everything the room is told.
@@ -28,104 +35,12 @@ pub struct IdentityPlan {
     pub listeners: Vec<ListenerTlsPlan>,
     /// Pools whose endpoints are reached over TLS.
     pub upstreams: Vec<UpstreamTlsPlan>,
+    /// How principals are asserted toward endpoints; `None`: they are not.
+    pub assertion: Option<AssertionPlan>,
+    /// What endpoints are told, for pools that say so.
+    pub forwards: Vec<ForwardPlan>,
     /// The system's trust anchors, read once by the operator's door; used by upstreams that name no CA.
     pub system_roots: Arc<Vec<CertificateDer<'static>>>,
-}
-
-/// A token issuer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IssuerPlan {
-    /// Its name.
-    pub id: IssuerId,
-    /// Where it is written.
-    pub origin: Origin,
-    /// The exact `iss` claim.
-    pub issuer: Arc<str>,
-    /// Where its keys come from.
-    pub keys: KeySource,
-    /// A token must name at least one of these in `aud`; never empty.
-    pub audiences: Vec<Arc<str>>,
-    /// The only algorithms accepted; never inferred from the token.
-    pub algorithms: Vec<Algorithm>,
-    /// Tolerance for `exp`, `nbf` and `iat`.
-    pub clock_skew: Duration,
-    /// Where principal fields are read from.
-    pub claims: ClaimPaths,
-}
-
-/// Where an issuer's keys come from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum KeySource {
-    /// A JWKS that was read from a file.
-    Document(Arc<str>),
-    /// A JWKS to fetch.
-    Url(Arc<str>),
-    /// `<issuer>/.well-known/openid-configuration`, then its `jwks_uri`.
-    Discovery,
-}
-
-/// A signature algorithm that an issuer may be allowed to use (RFC 7518, RFC 8037); no symmetric one exists here.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[allow(missing_docs)]
-pub enum Algorithm {
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    EdDSA,
-}
-
-impl Algorithm {
-    /// What an issuer accepts when the operator names none.
-    pub const DEFAULT: &'static [Self] = &[Self::RS256, Self::PS256, Self::ES256, Self::ES384, Self::EdDSA];
-    /// Every algorithm there is.
-    pub const ALL: &'static [Self] = &[
-        Self::RS256,
-        Self::RS384,
-        Self::RS512,
-        Self::PS256,
-        Self::PS384,
-        Self::PS512,
-        Self::ES256,
-        Self::ES384,
-        Self::EdDSA,
-    ];
-
-    /// The `alg` value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RS256 => "RS256",
-            Self::RS384 => "RS384",
-            Self::RS512 => "RS512",
-            Self::PS256 => "PS256",
-            Self::PS384 => "PS384",
-            Self::PS512 => "PS512",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::EdDSA => "EdDSA",
-        }
-    }
-}
-
-/// A path of object keys into the claims, as in `realm_access.roles`.
-pub type ClaimPath = Vec<Arc<str>>;
-
-/// Where principal fields are read from; `None` leaves the field empty.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ClaimPaths {
-    /// The tenant; a string.
-    pub tenant: Option<ClaimPath>,
-    /// The roles; a string or an array of strings.
-    pub roles: Option<ClaimPath>,
-    /// The region or jurisdiction; a string.
-    pub region: Option<ClaimPath>,
-    /// The scopes; a space-separated string or an array. `None`: `scope`, then `scp`.
-    pub scopes: Option<ClaimPath>,
 }
 
 /// A named set of trust anchors for client certificates.
@@ -137,6 +52,8 @@ pub struct TrustPlan {
     pub origin: Origin,
     /// The anchors.
     pub anchors: TrustAnchors,
+    /// How revocation is checked; `None`: it is not.
+    pub revocation: Option<RevocationPlan>,
 }
 
 /// Where trust anchors come from.
@@ -216,6 +133,8 @@ pub struct UpstreamTlsPlan {
     pub origin: Origin,
     /// Whom we expect there.
     pub peer: UpstreamPeer,
+    /// How revocation of its certificates is checked; `None`: it is not.
+    pub revocation: Option<RevocationPlan>,
 }
 
 /// Whom we expect at an endpoint.
@@ -249,7 +168,26 @@ macro_rules! means_the_same {
     )+};
 }
 
-means_the_same!(IssuerPlan, TrustPlan, CertifiedKeyPlan, UpstreamTlsPlan);
+means_the_same!(IssuerPlan, CertifiedKeyPlan);
+
+/// The same for plans with lists, whose places do not count either.
+macro_rules! means_the_same_but_for_places_of_lists {
+    ($($plan:ty),+ $(,)?) => {$(
+        impl $plan {
+            /// True when both say the same, wherever they are written.
+            pub(crate) fn means_the_same(&self, other: &Self) -> bool {
+                let unplaced = |plan: &Self| Self {
+                    origin: Origin::default(),
+                    revocation: revocation::unplaced(plan.revocation.as_ref()),
+                    ..plan.clone()
+                };
+                unplaced(self) == unplaced(other)
+            }
+        }
+    )+};
+}
+
+means_the_same_but_for_places_of_lists!(TrustPlan, UpstreamTlsPlan);
 
 impl ListenerTlsPlan {
     /// True when both say the same, wherever they are written.

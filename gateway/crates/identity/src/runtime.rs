@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use portcullis_model::{IssuerId, ListenerId, Origin, PoolId, Problem, Problems, TrustId};
 
+use crate::assertion::{Forwarding, Signer};
 use crate::authenticator::{Authenticator, Kind, Scheme, Schemes};
 use crate::boards::Boards;
 use crate::jwt::Issuer;
@@ -18,7 +19,7 @@ use crate::tls::{ListenerTls, OwnCertificate, UpstreamTls};
 pub struct IssuerStatus {
     /// Its name.
     pub id: IssuerId,
-    /// The `iss` claim.
+    /// The `iss` claim, or the trust domain of JWT-SVIDs as a SPIFFE ID.
     pub issuer: Arc<str>,
     /// Usable keys; 0 when there are none.
     pub keys: usize,
@@ -28,6 +29,8 @@ pub struct IssuerStatus {
     pub generation: u64,
     /// Time since the last good fetch; `None` for keys from a file and for those never fetched.
     pub age: Option<Duration>,
+    /// How long the keys may still be used when no fetch succeeds; `None` where they do not age.
+    pub ends_in: Option<Duration>,
     /// True when tokens can be verified now.
     pub usable: bool,
     /// Why the last fetch failed.
@@ -49,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) system: Arc<SystemRoots>,
     pub(crate) listeners: BTreeMap<ListenerId, (ListenerTlsPlan, Arc<ListenerTls>)>,
     pub(crate) upstreams: BTreeMap<PoolId, (UpstreamTlsPlan, Arc<UpstreamTls>)>,
+    pub(crate) signer: Option<Arc<Signer>>,
+    pub(crate) forwards: BTreeMap<PoolId, Arc<Forwarding>>,
     /// Given anew when anything but the issuers changed.
     pub(crate) generation: u64,
     pub(crate) boards: Boards,
@@ -136,11 +141,30 @@ impl IdentityRuntime {
             .map(|(_, upstream)| Arc::clone(upstream))
     }
 
-    /// The trust generation: changes when certificates, bundles or trust change, by file or by delivery.
+    /// What a pool's endpoints are told of principals; `None`: nothing.
+    #[must_use]
+    pub fn forwarding(&self, pool: &PoolId) -> Option<Arc<Forwarding>> {
+        self.parts.forwards.get(pool).cloned()
+    }
+
+    /// The key set by which endpoints verify assertions, those included that were signed before a reload.
+    #[must_use]
+    pub fn assertion_keys(&self) -> serde_json::Value {
+        let now = self.parts.boards.clock.wall();
+        match &self.parts.signer {
+            Some(signer) => signer.key_set(now),
+            None => self.parts.boards.assertions.key_set(&[], now),
+        }
+    }
+
+    /// The trust generation: changes when certificates, bundles, trust or revocation lists change, by file, by
+    /// delivery or by fetch.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        // Both are drawn from one sequence, so the greater one changes whenever either does.
-        self.parts.generation.max(self.parts.boards.workload.generation())
+        // All are drawn from one sequence, so the greatest one changes whenever any does.
+        let boards = &self.parts.boards;
+        let delivered = boards.workload.generation().max(boards.crls.generation());
+        self.parts.generation.max(delivered)
     }
 
     /// How the issuers' keys are doing, in the order of their names.
@@ -151,11 +175,12 @@ impl IdentityRuntime {
             let loaded = issuer.keys.loaded();
             IssuerStatus {
                 id: id.clone(),
-                issuer: Arc::clone(&issuer.plan.issuer),
+                issuer: issuer.plan.kind.name(),
                 keys: loaded.as_ref().map_or(0, |keys| keys.set.len()),
                 skipped: loaded.as_ref().map_or(0, |keys| keys.set.skipped),
                 generation: loaded.as_ref().map_or(0, |keys| keys.generation),
                 age: issuer.keys.age(now),
+                ends_in: issuer.keys.ends_in(now),
                 usable: issuer.keys.usable(now).is_some(),
                 last_fault: issuer.keys.last_fault(),
             }

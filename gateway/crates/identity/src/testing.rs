@@ -1,6 +1,6 @@
 //! Small real parts for this room's tests: a clock that is set, a fetch that is scripted, keys, tokens and a CA.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use crate::boards::{Boards, Clock};
 use crate::jwt::{FetchFault, KeyFetch};
 use crate::mtls::Svid;
-use crate::plan::{Algorithm, CertifiedKeyPlan, ClaimPaths, IssuerPlan, KeySource};
+use crate::plan::{Algorithm, CertifiedKeyPlan, ClaimPaths, IssuerKind, IssuerPlan, KeySource, KeyTimes, TokenTypes};
 use crate::tls::provider;
 
 pub(crate) const ISSUER: &str = "https://login.example.com";
@@ -61,6 +61,10 @@ impl TestClock {
         *self.passed.lock().unwrap() += by;
     }
 
+    pub(crate) fn passed(&self) -> Duration {
+        *self.passed.lock().unwrap()
+    }
+
     pub(crate) fn instant(&self) -> Instant {
         self.start + *self.passed.lock().unwrap()
     }
@@ -79,6 +83,7 @@ pub(crate) struct ScriptedFetch {
     answers: Mutex<BTreeMap<String, Result<Bytes, FetchFault>>>,
     fetches: AtomicUsize,
     gate: Semaphore,
+    open_urls: Mutex<BTreeSet<String>>,
 }
 
 impl ScriptedFetch {
@@ -87,6 +92,7 @@ impl ScriptedFetch {
             answers: Mutex::default(),
             fetches: AtomicUsize::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            open_urls: Mutex::default(),
         })
     }
 
@@ -95,6 +101,10 @@ impl ScriptedFetch {
             .lock()
             .unwrap()
             .insert(url.to_owned(), Ok(Bytes::from(body.to_string())));
+    }
+
+    pub(crate) fn answer_bytes(&self, url: &str, body: Bytes) {
+        self.answers.lock().unwrap().insert(url.to_owned(), Ok(body));
     }
 
     pub(crate) fn fail(&self, url: &str, fault: FetchFault) {
@@ -113,13 +123,23 @@ impl ScriptedFetch {
     pub(crate) fn open(&self) {
         self.gate.add_permits(1000);
     }
+
+    /// Fetches of this address wait for nothing.
+    pub(crate) fn open_for(&self, url: &str) {
+        self.open_urls.lock().unwrap().insert(url.to_owned());
+    }
 }
 
 #[async_trait]
 impl KeyFetch for ScriptedFetch {
     async fn fetch(&self, url: &str) -> Result<Bytes, FetchFault> {
         self.fetches.fetch_add(1, Ordering::SeqCst);
-        let _open = self.gate.acquire().await.unwrap();
+        let is_open = self.open_urls.lock().unwrap().contains(url);
+        let _open = if is_open {
+            None
+        } else {
+            Some(self.gate.acquire().await.unwrap())
+        };
         self.answers
             .lock()
             .unwrap()
@@ -261,18 +281,22 @@ pub(crate) fn issuer_plan(keys: KeySource) -> IssuerPlan {
     IssuerPlan {
         id: IssuerId::new("customers"),
         origin: Origin::of("issuers.customers"),
-        issuer: ISSUER.into(),
+        kind: IssuerKind::Url(ISSUER.into()),
         keys,
+        key_times: KeyTimes::default(),
         audiences: vec!["api".into()],
         algorithms: Algorithm::DEFAULT.to_vec(),
+        token_types: TokenTypes::access_tokens(),
         clock_skew: Duration::from_secs(30),
+        max_lifetime: Duration::from_secs(24 * 60 * 60),
+        required: Vec::new(),
         claims: ClaimPaths::default(),
     }
 }
 
 /// A throw-away certificate authority.
 pub(crate) struct TestCa {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    pub(crate) issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// What a leaf may be besides ordinary.
@@ -297,6 +321,29 @@ impl TestCa {
 
     pub(crate) fn anchors(&self) -> Vec<CertificateDer<'static>> {
         vec![self.issuer.der().clone()]
+    }
+
+    /// An authority that this one signed; its leaves come with the certificate in between.
+    pub(crate) fn authority(&self, name: &str, shape: Shape) -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        shape(&mut params);
+        let key = KeyPair::generate().unwrap();
+        Self {
+            issuer: CertifiedIssuer::signed_by(params, key, &self.issuer).unwrap(),
+        }
+    }
+
+    /// The same authority, which has this name, under another root: its name and key, signed by that root.
+    pub(crate) fn crossed_by(&self, name: &str, root: &Self) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.signed_by(self.issuer.key(), &root.issuer).unwrap();
+        certificate.der().clone()
     }
 
     /// A leaf with these names: `spiffe://…` and other URIs, DNS names, addresses.

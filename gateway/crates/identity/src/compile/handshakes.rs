@@ -234,8 +234,12 @@ impl Compiler<'_> {
                 Peer::Named { name, anchors }
             }
         };
+        let revocation = self
+            .revocation(format!("pool/{}", plan.pool), plan.revocation.as_ref())
+            .ok()?;
         Some(UpstreamTls::new(UpstreamParts {
             peer,
+            revocation: revocation.map(Arc::new),
             generation: self.boards.workload.next_generation(),
             workload: Arc::clone(&self.boards.workload),
             clock: self.boards.clock.clone(),

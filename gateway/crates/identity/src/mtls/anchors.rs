@@ -1,11 +1,14 @@
 //! Trust anchors in the form that path building wants, and the one place where a chain is verified.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use rustls::DistinguishedName;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
+
+use super::crl::{Cleared, Revocation, RevocationFault};
 
 /// Longest chain that is looked at; longer ones only cost work.
 const MAX_CHAIN: usize = 10;
@@ -23,6 +26,15 @@ pub(crate) enum Usage {
     Client,
     /// By a server.
     Server,
+}
+
+/// Why no path from a certificate to an anchor is accepted.
+#[derive(Debug)]
+pub(crate) enum ChainFault {
+    /// There is none that verifies.
+    Path(webpki::Error),
+    /// There is one, and a certificate on it is revoked, or it cannot be told.
+    Revocation(RevocationFault),
 }
 
 impl Anchors {
@@ -65,35 +77,56 @@ impl Anchors {
             .collect()
     }
 
-    /// Verifies a chain, leaf first, up to one of the anchors; says nothing about names.
+    /// Verifies a chain, leaf first, up to one of the anchors, and that nothing on it is revoked; says nothing about
+    /// names. The answer tells what revocation lists said, when they were asked.
     pub(crate) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         usage: Usage,
+        revocation: Option<&Revocation>,
         now: SystemTime,
-    ) -> Result<(), webpki::Error> {
+    ) -> Result<Option<Cleared>, ChainFault> {
         if intermediates.len() > MAX_CHAIN {
-            return Err(webpki::Error::MaximumPathDepthExceeded);
+            return Err(ChainFault::Path(webpki::Error::MaximumPathDepthExceeded));
         }
-        let now = now
+        let since = now
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
         let usage = match usage {
             Usage::Client => KeyUsage::client_auth(),
             Usage::Server => KeyUsage::server_auth(),
         };
-        EndEntityCert::try_from(leaf)?
+        let found: RefCell<Option<Result<Cleared, RevocationFault>>> = RefCell::default();
+        let check = |path: &VerifiedPath<'_>| {
+            let Some(revocation) = revocation else {
+                return Ok(());
+            };
+            let checked = revocation.check(path, now);
+            let refused = match &checked {
+                Ok(_) => Ok(()),
+                Err(RevocationFault::Revoked { .. }) => Err(webpki::Error::CertRevoked),
+                Err(_) => Err(webpki::Error::UnknownRevocationStatus),
+            };
+            found.replace(Some(checked));
+            refused
+        };
+        EndEntityCert::try_from(leaf)
+            .map_err(ChainFault::Path)?
             .verify_for_usage(
                 webpki::ALL_VERIFICATION_ALGS,
                 &self.anchors,
                 intermediates,
-                UnixTime::since_unix_epoch(now),
+                UnixTime::since_unix_epoch(since),
                 usage,
                 None,
-                None,
+                Some(&check),
             )
-            .map(|_| ())
+            .map_err(|error| match found.take() {
+                Some(Err(fault)) => ChainFault::Revocation(fault),
+                Some(Ok(_)) | None => ChainFault::Path(error),
+            })?;
+        Ok(found.take().and_then(Result::ok))
     }
 }
 

@@ -9,7 +9,8 @@ use portcullis_model::{Reason, SpiffeId, TrustDomain, TrustId};
 use quick_cache::sync::Cache;
 use rustls_pki_types::CertificateDer;
 
-use super::anchors::{Anchors, Usage};
+use super::anchors::{Anchors, ChainFault, Usage};
+use super::crl::{Cleared, Revocation, RevocationFault};
 use super::peer::PeerIdentity;
 use super::workload::WorkloadBoard;
 
@@ -20,9 +21,14 @@ const MAX_VERDICTS: usize = 16 * 1024;
 pub(crate) struct Trust {
     pub(crate) id: TrustId,
     source: AnchorSource,
-    /// By chain and by the generation of a delivered bundle.
-    verdicts: Cache<([u8; 32], u64), Verdict>,
+    /// `None`: revocation is not asked about.
+    revocation: Option<Revocation>,
+    /// By chain and by the generation of delivered bundles and revocation lists.
+    verdicts: Cache<([u8; 32], Generation), Verdict>,
 }
+
+/// The generations of the delivered bundles and of the revocation lists that a verdict hangs on; 0 for none.
+pub(crate) type Generation = (u64, u64);
 
 /// Where the anchors are.
 pub(crate) enum AnchorSource {
@@ -43,6 +49,8 @@ pub(crate) enum TrustFault {
     NoBundle,
     #[error("the chain does not verify")]
     Chain(#[source] webpki::Error),
+    #[error(transparent)]
+    Revocation(RevocationFault),
 }
 
 /// Why a certificate proves nothing.
@@ -55,25 +63,53 @@ pub(crate) struct CertificateRefusal {
 /// A remembered verdict on a chain, good while every certificate of it is within its validity.
 #[derive(Clone, Copy)]
 enum Verdict {
-    Trusted,
-    Untrusted,
+    /// Until the first of the lists ends that cleared it.
+    Trusted {
+        until: SystemTime,
+    },
+    Untrusted(Reason),
+}
+
+/// A chain that is trusted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Accepted {
+    /// True when that was remembered.
+    pub(crate) is_remembered: bool,
 }
 
 impl Trust {
-    pub(crate) fn new(id: TrustId, source: AnchorSource) -> Self {
+    pub(crate) fn new(id: TrustId, source: AnchorSource, revocation: Option<Revocation>) -> Self {
         Self {
             id,
             source,
+            revocation,
             verdicts: Cache::new(MAX_VERDICTS),
         }
     }
 
-    /// True when the anchors change without a new configuration.
-    pub(crate) const fn follows_deliveries(&self) -> bool {
-        match self.source {
-            AnchorSource::Delivered(..) => true,
-            AnchorSource::AnyDomain(_) | AnchorSource::Domain(..) => false,
+    /// Changes with whatever changes verdicts without a new configuration: bundles and revocation lists.
+    pub(crate) fn generation(&self) -> Generation {
+        let delivered = match &self.source {
+            AnchorSource::Delivered(_, board) => board.generation(),
+            AnchorSource::AnyDomain(_) | AnchorSource::Domain(..) => 0,
+        };
+        (
+            delivered,
+            self.revocation.as_ref().map_or(0, Revocation::generation),
+        )
+    }
+
+    /// The one trust domain whose IDs pass, where there is one.
+    pub(crate) const fn domain(&self) -> Option<&TrustDomain> {
+        match &self.source {
+            AnchorSource::AnyDomain(_) => None,
+            AnchorSource::Domain(domain, _) | AnchorSource::Delivered(domain, _) => Some(domain),
         }
+    }
+
+    /// True when revocation is asked about.
+    pub(crate) const fn asks_revocation(&self) -> bool {
+        self.revocation.is_some()
     }
 
     /// The anchors of this moment.
@@ -100,47 +136,79 @@ impl Trust {
                 check: "the certificate has expired".into(),
             });
         }
-        let untrusted = |fault: &TrustFault| CertificateRefusal {
-            reason: Reason::CertificateUntrusted,
-            check: match fault {
-                TrustFault::Chain(error) => format!("trust {}: {fault}: {error}", self.id).into(),
-                TrustFault::OtherDomain | TrustFault::NoBundle => {
-                    format!("trust {}: {fault}", self.id).into()
-                }
-            },
-        };
+        let accepted = self.accept(peer, now)?;
+        Ok((id.clone(), accepted.is_remembered))
+    }
 
+    /// Whether a peer's chain would pass a handshake now, whomever it names; remembered.
+    pub(crate) fn accept(
+        &self,
+        peer: &PeerIdentity,
+        now: SystemTime,
+    ) -> Result<Accepted, CertificateRefusal> {
         let key = (peer.chain_fingerprint, self.generation());
         let is_valid_now = peer.valid_from <= now && now <= peer.valid_until;
         if is_valid_now {
             match self.verdicts.get(&key) {
-                Some(Verdict::Trusted) => return Ok((id.clone(), true)),
-                Some(Verdict::Untrusted) => {
+                Some(Verdict::Trusted { until }) if now < until => {
+                    return Ok(Accepted { is_remembered: true });
+                }
+                Some(Verdict::Untrusted(reason)) => {
+                    let check = format!("trust {}: the chain was not accepted before", self.id);
                     return Err(CertificateRefusal {
-                        reason: Reason::CertificateUntrusted,
-                        check: format!("trust {}: the chain did not verify before", self.id).into(),
+                        reason,
+                        check: check.into(),
                     });
                 }
-                None => {}
+                Some(Verdict::Trusted { .. }) | None => {}
             }
         }
-        let verdict = match peer.chain.split_first() {
+        let verified = match peer.chain.split_first() {
             Some((leaf, intermediates)) => {
                 self.verify(leaf, intermediates, peer.spiffe_id.as_ref().ok(), now)
             }
             None => Err(TrustFault::Chain(webpki::Error::UnknownIssuer)),
         };
-        if is_valid_now {
-            let remembered = if verdict.is_ok() {
-                Verdict::Trusted
-            } else {
-                Verdict::Untrusted
-            };
-            self.verdicts.insert(key, remembered);
+        let (verdict, answer) = match verified {
+            Ok(cleared) => {
+                let until = cleared.map_or(Some(peer.valid_until), |cleared| cleared.until);
+                let verdict = until.map(|until| Verdict::Trusted {
+                    until: until.min(peer.valid_until),
+                });
+                (verdict, Ok(Accepted { is_remembered: false }))
+            }
+            Err(fault) => {
+                let refusal = self.refusal(&fault);
+                (Some(Verdict::Untrusted(refusal.reason)), Err(refusal))
+            }
+        };
+        if let Some(verdict) = verdict.filter(|_| is_valid_now) {
+            self.verdicts.insert(key, verdict);
         }
-        verdict
-            .map(|()| (id.clone(), false))
-            .map_err(|fault| untrusted(&fault))
+        answer
+    }
+
+    fn refusal(&self, fault: &TrustFault) -> CertificateRefusal {
+        let reason = match fault {
+            TrustFault::Revocation(RevocationFault::Revoked { .. }) => Reason::CertificateRevoked,
+            TrustFault::Revocation(RevocationFault::NoList { .. } | RevocationFault::Stale { .. }) => {
+                Reason::CertificateStatusUnknown
+            }
+            TrustFault::Chain(webpki::Error::CertExpired { .. }) => Reason::CertificateExpired,
+            TrustFault::Chain(_) | TrustFault::OtherDomain | TrustFault::NoBundle => {
+                Reason::CertificateUntrusted
+            }
+        };
+        let check = match fault {
+            TrustFault::Chain(error) => format!("trust {}: {fault}: {error}", self.id),
+            TrustFault::OtherDomain | TrustFault::NoBundle | TrustFault::Revocation(_) => {
+                format!("trust {}: {fault}", self.id)
+            }
+        };
+        CertificateRefusal {
+            reason,
+            check: check.into(),
+        }
     }
 
     /// Verifies a client's chain, leaf first; of one trust domain's anchors only its own IDs pass.
@@ -150,7 +218,7 @@ impl Trust {
         intermediates: &[CertificateDer<'_>],
         id: Option<&SpiffeId>,
         now: SystemTime,
-    ) -> Result<(), TrustFault> {
+    ) -> Result<Option<Cleared>, TrustFault> {
         match &self.source {
             AnchorSource::AnyDomain(_) => {}
             AnchorSource::Domain(domain, _) | AnchorSource::Delivered(domain, _) => {
@@ -161,15 +229,11 @@ impl Trust {
         }
         self.anchors()
             .ok_or(TrustFault::NoBundle)?
-            .verify(leaf, intermediates, Usage::Client, now)
-            .map_err(TrustFault::Chain)
-    }
-
-    fn generation(&self) -> u64 {
-        match &self.source {
-            AnchorSource::Delivered(_, board) => board.generation(),
-            AnchorSource::AnyDomain(_) | AnchorSource::Domain(..) => 0,
-        }
+            .verify(leaf, intermediates, Usage::Client, self.revocation.as_ref(), now)
+            .map_err(|fault| match fault {
+                ChainFault::Path(error) => TrustFault::Chain(error),
+                ChainFault::Revocation(fault) => TrustFault::Revocation(fault),
+            })
     }
 }
 

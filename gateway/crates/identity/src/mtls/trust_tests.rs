@@ -18,7 +18,7 @@ fn anchors(ca: &TestCa) -> Arc<Anchors> {
 }
 
 fn trust(source: AnchorSource) -> Trust {
-    Trust::new(TrustId::new("mesh"), source)
+    Trust::new(TrustId::new("mesh"), source, None)
 }
 
 fn peer(ca: &TestCa, name: &str) -> PeerIdentity {
@@ -132,7 +132,12 @@ fn a_delivered_bundle_decides_from_its_delivery_on() {
     let board = WorkloadBoard::new();
     let deliver = |ca: &TestCa| {
         let bundles = [(domain(), ca.anchors())].into();
-        board.publish(WorkloadIdentity { svid: None, bundles }).unwrap()
+        board
+            .publish(WorkloadIdentity {
+                bundles,
+                ..WorkloadIdentity::default()
+            })
+            .unwrap()
     };
     let trust = trust(AnchorSource::Delivered(domain(), Arc::clone(&board)));
     let (of_old, of_new) = (peer(&old, WEB), peer(&new, WEB));

@@ -13,7 +13,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::certificate::provider;
-use crate::mtls::{PeerIdentity, Trust, TrustFault};
+use crate::mtls::{PeerIdentity, RevocationFault, Trust, TrustFault};
 
 /// Most anchor names that are sent as hints; a longer list says nothing to the client.
 const MAX_HINTS: usize = 64;
@@ -66,8 +66,10 @@ impl ClientCertVerifier for ClientVerifier {
         let mut error = Error::InvalidCertificate(CertificateError::UnknownIssuer);
         for trust in &self.trusts {
             match trust.verify(end_entity, intermediates, peer.spiffe_id.as_ref().ok(), now) {
-                Ok(()) => return Ok(ClientCertVerified::assertion()),
+                Ok(_) => return Ok(ClientCertVerified::assertion()),
                 Err(TrustFault::Chain(fault)) => error = certificate_error(fault).into(),
+                // Nothing else that another trust finds wrong says as much.
+                Err(TrustFault::Revocation(fault)) => return Err(revocation_error(&fault).into()),
                 Err(TrustFault::OtherDomain | TrustFault::NoBundle) => {}
             }
         }
@@ -111,6 +113,16 @@ pub(crate) fn system_time(now: UnixTime) -> SystemTime {
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_secs(now.as_secs()))
         .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// A refusal for revocation in rustls' words.
+pub(crate) const fn revocation_error(fault: &RevocationFault) -> CertificateError {
+    match fault {
+        RevocationFault::Revoked { .. } => CertificateError::Revoked,
+        RevocationFault::NoList { .. } | RevocationFault::Stale { .. } => {
+            CertificateError::UnknownRevocationStatus
+        }
+    }
 }
 
 /// The same failure in rustls' words, from which it chooses the alert.

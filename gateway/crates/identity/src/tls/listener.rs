@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
+use portcullis_model::{Reason, Rejection};
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -15,7 +17,7 @@ use super::client_verifier::ClientVerifier;
 use super::shown::Shown;
 use crate::boards::Clock;
 use crate::fault::IdentityFault;
-use crate::mtls::{Trust, WorkloadBoard};
+use crate::mtls::{CertificateRefusal, Generation, PeerIdentity, Trust, WorkloadBoard};
 use crate::plan::ClientCertificates;
 
 /// TLS 1.2 sessions kept per configuration; tickets need no room.
@@ -78,7 +80,7 @@ pub struct ListenerTls {
 /// A configuration and the delivery that it was built with; none before our SVID arrived that it shows.
 #[derive(Debug, Default)]
 struct Configuration {
-    current: ArcSwapOption<(u64, Arc<ServerConfig>)>,
+    current: ArcSwapOption<(Generation, Arc<ServerConfig>)>,
 }
 
 impl ListenerTls {
@@ -109,9 +111,9 @@ impl ListenerTls {
             workload: parts.workload,
             clock: parts.clock,
         };
-        let generation = listener.workload.generation();
         for certificate in &listener.certificates {
             let row = listener.policies.iter().map(|policy| {
+                let generation = listener.generation(certificate, policy);
                 if certificate.follows_deliveries() {
                     return Ok(Configuration::default());
                 }
@@ -138,10 +140,7 @@ impl ListenerTls {
             .ok_or_else(|| NoCertificate::UnknownName(written()))?;
         let policy = self.policy_for(name.as_deref());
         self.current(certificate, policy)
-            .map_err(|cause| NoCertificate::Unusable {
-                name: written(),
-                cause,
-            })
+            .map_err(|cause| NoCertificate::Unusable { name: written(), cause })
     }
 
     /// Whether a request for `host` (without its port) may travel on a connection that asked for `sni`.
@@ -171,6 +170,36 @@ impl ListenerTls {
             // An SVID for every name that nothing else covers: the host has to be one of those.
             Some(None) => self.certificate_for(Some(&host)) == position,
             None => false,
+        }
+    }
+
+    /// Whether a handshake for `sni` would still accept the certificate that a connection showed: nothing a
+    /// connection was given before it was revoked, or before its anchor went, outlives that.
+    ///
+    /// # Errors
+    /// Why not, in a rejection that a request gets.
+    pub fn still_accepts(
+        &self,
+        sni: Option<&str>,
+        peer: &PeerIdentity,
+        now: SystemTime,
+    ) -> Result<(), Rejection> {
+        let sni = sni.map(canonical);
+        let Some(policy) = self.policies.get(self.policy_for(sni.as_deref())) else {
+            return Ok(());
+        };
+        let mut refused: Option<CertificateRefusal> = None;
+        for trust in &policy.trusts {
+            match trust.accept(peer, now) {
+                Ok(_) => return Ok(()),
+                // That it was revoked says more than that another trust does not know it.
+                Err(refusal) if refusal.reason == Reason::CertificateRevoked => refused = Some(refusal),
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        match refused {
+            Some(refusal) => Err(Rejection::new(refusal.reason).with_private(refusal.check)),
+            None => Ok(()),
         }
     }
 
@@ -215,17 +244,16 @@ impl ListenerTls {
         let configuration = row
             .and_then(|row| row.get(policy))
             .ok_or(IdentityFault::EmptyChain)?;
-        let (Some(shown), Some(policy)) = (self.certificates.get(certificate), self.policies.get(policy))
-        else {
+        let (Some(shown), Some(policy)) = (self.certificates.get(certificate), self.policies.get(policy)) else {
             return Err(IdentityFault::EmptyChain);
         };
         // The generation first: what is built of a newer delivery is only built again.
-        let generation = self.workload.generation();
+        let generation = self.generation(shown, policy);
         if shown.follows_deliveries() {
             shown.certified(&self.workload, self.clock.wall())?;
         }
         if let Some(current) = &*configuration.current.load()
-            && (current.0 == generation || !(shown.follows_deliveries() || policy.follows_deliveries()))
+            && current.0 == generation
         {
             return Ok(Arc::clone(&current.1));
         }
@@ -234,6 +262,17 @@ impl ListenerTls {
             .current
             .store(Some(Arc::new((generation, Arc::clone(&rebuilt)))));
         Ok(rebuilt)
+    }
+
+    /// What a configuration hangs on that changes without a reload: deliveries, and lists of the policy's trusts.
+    fn generation(&self, shown: &Shown, policy: &ClientPolicy) -> Generation {
+        let (delivered, lists) = policy.generation();
+        let shown = if shown.follows_deliveries() {
+            self.workload.generation()
+        } else {
+            0
+        };
+        (delivered.max(shown), lists)
     }
 
     fn configure(
@@ -289,8 +328,12 @@ impl ClientPolicy {
         self.mode == other.mode && (self.mode == ClientCertificates::Off || ids(self) == ids(other))
     }
 
-    fn follows_deliveries(&self) -> bool {
-        self.trusts.iter().any(|trust| trust.follows_deliveries())
+    /// The greatest of its trusts: a new number is greater than every one before it.
+    fn generation(&self) -> Generation {
+        self.trusts.iter().fold((0, 0), |(delivered, lists), trust| {
+            let of_trust = trust.generation();
+            (delivered.max(of_trust.0), lists.max(of_trust.1))
+        })
     }
 }
 

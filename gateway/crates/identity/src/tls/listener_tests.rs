@@ -7,8 +7,7 @@ use crate::boards::Boards;
 use crate::compile::{IdentityRuntime, compile};
 use crate::mtls::WorkloadIdentity;
 use crate::plan::{
-    CertifiedKeyPlan, ClientCertificatesPlan, IdentityPlan, ListenerTlsPlan, ShownPlan, TrustAnchors,
-    TrustPlan,
+    CertifiedKeyPlan, ClientCertificatesPlan, IdentityPlan, ListenerTlsPlan, ShownPlan, TrustAnchors, TrustPlan,
 };
 use crate::testing::{Dialled, TestCa, TestLeaf, boards, client_config, dial};
 
@@ -76,6 +75,7 @@ impl Setup {
                 id: TrustId::new("mesh"),
                 origin: Origin::of("trust.mesh"),
                 anchors,
+                revocation: None,
             }],
             listeners: vec![listener_plan(certificates, client, hosts)],
             workload_api: true,
@@ -258,7 +258,7 @@ fn a_session_does_not_outlive_the_trust_that_made_it() {
         setup
             .boards
             .workload
-            .publish(WorkloadIdentity { svid: None, bundles })
+            .publish(WorkloadIdentity { bundles, ..WorkloadIdentity::default() })
             .unwrap()
     };
     assert!(setup.dial("api.example.com", Some(&leaf)).is_err());

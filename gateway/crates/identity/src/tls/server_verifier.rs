@@ -11,8 +11,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::EndEntityCert;
 
 use super::certificate::provider;
-use super::client_verifier::{certificate_error, system_time};
-use crate::mtls::{Anchors, PeerIdentity, Usage};
+use super::client_verifier::{certificate_error, revocation_error, system_time};
+use crate::mtls::{Anchors, ChainFault, PeerIdentity, Revocation, Usage};
 
 /// The endpoint's chain is trusted, and it is somebody else.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +36,20 @@ pub(crate) enum Expected {
 /// Verifies an endpoint's certificate.
 pub(crate) struct EndpointVerifier {
     anchors: Arc<Anchors>,
+    revocation: Option<Arc<Revocation>>,
     expected: Expected,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl EndpointVerifier {
-    pub(crate) fn new(anchors: Arc<Anchors>, expected: Expected) -> Self {
+    pub(crate) fn new(
+        anchors: Arc<Anchors>,
+        revocation: Option<Arc<Revocation>>,
+        expected: Expected,
+    ) -> Self {
         Self {
             anchors,
+            revocation,
             expected,
             algorithms: provider().signature_verification_algorithms,
         }
@@ -59,9 +65,13 @@ impl ServerCertVerifier for EndpointVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let revocation = self.revocation.as_deref();
         self.anchors
-            .verify(end_entity, intermediates, Usage::Server, system_time(now))
-            .map_err(certificate_error)?;
+            .verify(end_entity, intermediates, Usage::Server, revocation, system_time(now))
+            .map_err(|fault| match fault {
+                ChainFault::Path(error) => certificate_error(error),
+                ChainFault::Revocation(fault) => revocation_error(&fault),
+            })?;
         match &self.expected {
             Expected::Workload(expected) => verify_workload(end_entity, expected)?,
             Expected::Name(name) => verify_name(end_entity, name)?,

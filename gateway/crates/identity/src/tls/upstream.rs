@@ -16,7 +16,7 @@ use super::server_verifier::{self, EndpointVerifier, Expected};
 use super::shown::SvidSource;
 use crate::boards::Clock;
 use crate::fault::IdentityFault;
-use crate::mtls::{Anchors, WorkloadBoard};
+use crate::mtls::{Anchors, Generation, Revocation, WorkloadBoard};
 
 /// Sessions kept per configuration, for endpoints that are dialled again.
 const SESSIONS: usize = 256;
@@ -43,26 +43,29 @@ pub(crate) enum Peer {
 /// What an upstream is built of.
 pub(crate) struct UpstreamParts {
     pub(crate) peer: Peer,
+    /// `None`: revocation of the endpoints' certificates is not asked about.
+    pub(crate) revocation: Option<Arc<Revocation>>,
     /// A number that no other material of an upstream has had.
     pub(crate) generation: u64,
     pub(crate) workload: Arc<WorkloadBoard>,
     pub(crate) clock: Clock,
 }
 
-/// A pool's TLS material; follows what the Workload API delivers.
+/// A pool's TLS material; follows what the Workload API delivers and what revocation lists say.
 #[derive(Debug)]
 pub struct UpstreamTls {
     peer: Peer,
+    revocation: Option<Arc<Revocation>>,
     generation: u64,
     workload: Arc<WorkloadBoard>,
     clock: Clock,
     current: ArcSwapOption<Configurations>,
 }
 
-/// One configuration per ALPN list, and the delivery they were built with.
+/// One configuration per ALPN list, and the delivery and the revocation lists they were built with.
 #[derive(Debug)]
 struct Configurations {
-    delivery: u64,
+    depends_on: Generation,
     by_alpn: [Arc<ClientConfig>; 3],
 }
 
@@ -70,6 +73,7 @@ impl UpstreamTls {
     pub(crate) fn new(parts: UpstreamParts) -> Self {
         Self {
             peer: parts.peer,
+            revocation: parts.revocation,
             generation: parts.generation,
             workload: parts.workload,
             clock: parts.clock,
@@ -87,16 +91,16 @@ impl UpstreamTls {
             .position(|known| *known == alpn)
             .ok_or(IdentityFault::Alpn)?;
         // The delivery first: what is built of a newer one is only built again.
-        let delivery = self.delivery();
+        let depends_on = self.depends_on();
         let svid = self.svid()?;
         let present = self
             .current
             .load_full()
-            .filter(|present| present.delivery == delivery);
+            .filter(|present| present.depends_on == depends_on);
         let configurations = match present {
             Some(present) => present,
             None => {
-                let built = Arc::new(self.build(delivery, svid)?);
+                let built = Arc::new(self.build(depends_on, svid)?);
                 self.current.store(Some(Arc::clone(&built)));
                 built
             }
@@ -130,7 +134,7 @@ impl UpstreamTls {
     #[must_use]
     pub fn generation_key(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.generation, self.delivery(), self.svid().is_err()).hash(&mut hasher);
+        (self.generation, self.depends_on(), self.svid().is_err()).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -148,8 +152,8 @@ impl UpstreamTls {
         }
     }
 
-    /// The delivery that this material depends on; 0 when it depends on none.
-    fn delivery(&self) -> u64 {
+    /// The delivery and the revocation lists that this material depends on; 0 where it depends on none.
+    fn depends_on(&self) -> Generation {
         let follows = match &self.peer {
             Peer::Workload { anchors: None, .. }
             | Peer::Workload {
@@ -163,11 +167,18 @@ impl UpstreamTls {
             }
             | Peer::Named { .. } => false,
         };
-        if follows { self.workload.generation() } else { 0 }
+        let delivered = if follows { self.workload.generation() } else { 0 };
+        let lists = self.revocation.as_ref().map_or(0, |lists| lists.generation());
+        (delivered, lists)
     }
 
-    fn build(&self, delivery: u64, svid: Option<Arc<CertifiedKey>>) -> Result<Configurations, IdentityFault> {
+    fn build(
+        &self,
+        depends_on: Generation,
+        svid: Option<Arc<CertifiedKey>>,
+    ) -> Result<Configurations, IdentityFault> {
         let delivered = self.workload.current();
+        let revocation = self.revocation.clone();
         let verifier = match &self.peer {
             Peer::Workload {
                 expected, anchors, ..
@@ -175,11 +186,11 @@ impl UpstreamTls {
                 let domain = expected.trust_domain();
                 let anchors = anchors.clone().or_else(|| delivered.bundles.get(domain).cloned());
                 let anchors = anchors.ok_or_else(|| IdentityFault::NoBundle(domain.clone()))?;
-                EndpointVerifier::new(anchors, Expected::Workload(expected.clone()))
+                EndpointVerifier::new(anchors, revocation, Expected::Workload(expected.clone()))
             }
             Peer::Named { name, anchors } => {
                 let expected = name.clone().map_or(Expected::OwnName, Expected::Name);
-                EndpointVerifier::new(Arc::clone(anchors), expected)
+                EndpointVerifier::new(Arc::clone(anchors), revocation, expected)
             }
         };
         let builder = ClientConfig::builder_with_details(provider(), Arc::new(self.clock.clone()))
@@ -199,7 +210,7 @@ impl UpstreamTls {
             config.resumption = Resumption::in_memory_sessions(SESSIONS);
             Arc::new(config)
         });
-        Ok(Configurations { delivery, by_alpn })
+        Ok(Configurations { depends_on, by_alpn })
     }
 }
 

@@ -21,6 +21,7 @@ fn upstream_plan(peer: UpstreamPeer) -> UpstreamTlsPlan {
         pool: PoolId::new("appointments"),
         origin: Origin::of("pools.appointments.tls"),
         peer,
+        revocation: None,
     }
 }
 
@@ -138,7 +139,7 @@ fn deliveries_bring_identity_and_bundle_and_change_the_key() {
         let bundles = [(TrustDomain::new("corp.example").unwrap(), ca.anchors())].into();
         boards
             .workload
-            .publish(WorkloadIdentity { svid, bundles })
+            .publish(WorkloadIdentity { svid, bundles, ..WorkloadIdentity::default() })
             .unwrap()
     };
 

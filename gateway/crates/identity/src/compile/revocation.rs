@@ -1,0 +1,73 @@
+//! What a trust or a pool is told about revocation, with its lists read.
+
+use std::sync::Arc;
+
+use portcullis_model::Problem;
+
+use super::Compiler;
+use crate::mtls::{MAX_LISTS, Revocation, RevocationParts};
+use crate::plan::{CrlPlan, CrlSource, OnStaleCrl, RevocationPlan};
+
+impl Compiler<'_> {
+    /// Reads every named list. `Err` when one cannot be used, which is a problem by then; `Ok(None)` when nothing is
+    /// asked about.
+    pub(super) fn revocation(
+        &mut self,
+        owner: String,
+        plan: Option<&RevocationPlan>,
+    ) -> Result<Option<Revocation>, ()> {
+        let Some(plan) = plan else {
+            return Ok(None);
+        };
+        if let Some(beyond) = plan.lists.get(MAX_LISTS) {
+            let message = format!("more than {MAX_LISTS} revocation lists");
+            self.problems
+                .push(Problem::error("crl-too-many", &beyond.origin, message));
+            return Err(());
+        }
+        let mut slots = Vec::with_capacity(plan.lists.len());
+        for list in &plan.lists {
+            match self.boards.crls.slot(&list.source) {
+                Ok(slot) => {
+                    self.warn_of_stale(list, plan.on_stale, slot.ends());
+                    slots.push(slot);
+                }
+                Err(fault) => {
+                    let name = match &list.source {
+                        CrlSource::Document { name, .. } => name,
+                        CrlSource::Url(url) => url,
+                    };
+                    let message = format!("cannot use the revocation list {:?}: {fault}", name.as_ref());
+                    self.problems.push(
+                        Problem::error("crl-unusable", &list.origin, message).with_hint(fault.advice()),
+                    );
+                }
+            }
+        }
+        if slots.len() != plan.lists.len() {
+            return Err(());
+        }
+        Ok(Some(Revocation::new(RevocationParts {
+            owner,
+            slots,
+            board: Arc::clone(&self.boards.crls),
+            follows_points: plan.distribution_points,
+            depth: plan.depth,
+            on_stale: plan.on_stale,
+        })))
+    }
+
+    /// A file whose next list is overdue may stand: the one before it said even less.
+    fn warn_of_stale(&mut self, list: &CrlPlan, on_stale: OnStaleCrl, ends: Option<std::time::SystemTime>) {
+        if matches!(list.source, CrlSource::Url(_)) || ends.is_none_or(|end| end > self.boards.clock.wall()) {
+            return;
+        }
+        let meaning = match on_stale {
+            OnStaleCrl::Deny => "so certificates of its issuer are refused until the next list is here",
+            OnStaleCrl::Warn | OnStaleCrl::Allow => "so only those on it are refused",
+        };
+        let message = format!("the revocation list is past its next update, {meaning}");
+        self.problems
+            .push(Problem::warning("crl-stale", &list.origin, message));
+    }
+}

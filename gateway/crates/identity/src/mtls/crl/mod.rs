@@ -1,0 +1,17 @@
+//! Revocation lists: read, kept, fetched, and looked up for every certificate of a chain.
+
+mod board;
+mod der;
+mod list;
+mod metrics;
+mod revocation;
+mod slot;
+
+#[cfg(test)]
+mod samples;
+
+pub use board::{CrlBoard, CrlFetch, CrlStatus, NamedBy};
+pub use list::CrlFault;
+pub(crate) use list::MAX_LISTS;
+pub(crate) use metrics::CrlMetrics;
+pub(crate) use revocation::{Cleared, Revocation, RevocationFault, RevocationParts};
