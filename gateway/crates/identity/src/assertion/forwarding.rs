@@ -1,0 +1,169 @@
+//! What the endpoints of a pool are told of a request's principal and of its client certificate.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use portcullis_model::{ListenerId, Principal, Reason, Rejection, SpiffeId, TrustId};
+
+use super::signer::Signer;
+use crate::compile::IdentityRuntime;
+use crate::mtls::{PeerIdentity, WorkloadBoard};
+use crate::plan::ForwardPlan;
+
+/// The field with the signed assertion.
+pub const IDENTITY: HeaderName = HeaderName::from_static("x-portcullis-identity");
+/// The field with the client's certificate, in the grammar that Envoy documents for it.
+pub const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+
+/// Longest certificate element; one that needs more is refused rather than told in part.
+const MAX_ELEMENT: usize = 4096;
+
+/// True for a field that only the gateway writes toward endpoints, and for its look-alikes: names that an endpoint
+/// with CGI's environment reads as the same (RFC 3875 section 4.1.18).
+#[must_use]
+pub fn is_written_by_us(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    [IDENTITY.as_str(), CLIENT_CERTIFICATE.as_str()]
+        .into_iter()
+        .any(|ours| {
+            let is_same =
+                |(byte, our): (&u8, u8)| *byte == our || (our == b'-' && !byte.is_ascii_alphanumeric());
+            name.len() == ours.len() && name.iter().zip(ours.bytes()).all(is_same)
+        })
+}
+
+/// The gateway's own SPIFFE ID, wherever it is.
+#[derive(Clone, Debug)]
+pub(crate) enum OwnName {
+    /// There is none.
+    None,
+    /// In the configuration.
+    Given(SpiffeId),
+    /// On the workload board.
+    Delivered(Arc<WorkloadBoard>),
+}
+
+impl OwnName {
+    fn get(&self) -> Option<Arc<SpiffeId>> {
+        match self {
+            Self::None => None,
+            Self::Given(id) => Some(Arc::new(id.clone())),
+            Self::Delivered(board) => board.own_id(),
+        }
+    }
+}
+
+/// What one pool's endpoints are told.
+pub struct Forwarding {
+    plan: ForwardPlan,
+    /// There is one where the plan names an audience.
+    signer: Option<Arc<Signer>>,
+    own: OwnName,
+}
+
+impl Forwarding {
+    pub(crate) const fn new(plan: ForwardPlan, signer: Option<Arc<Signer>>, own: OwnName) -> Self {
+        Self { plan, signer, own }
+    }
+
+    /// True when the client's certificate is among what is told.
+    #[must_use]
+    pub const fn tells_certificate(&self) -> bool {
+        self.plan.client_certificate
+    }
+
+    /// Writes the fields for a principal and the client certificate of its connection, over any there are.
+    ///
+    /// # Errors
+    /// `internal` when what is known of the principal does not fit: an endpoint is told everything or nothing.
+    pub fn write(
+        &self,
+        principal: &Principal,
+        peer: Option<&PeerIdentity>,
+        now: SystemTime,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Rejection> {
+        headers.remove(IDENTITY);
+        headers.remove(CLIENT_CERTIFICATE);
+        let refused = |rejection: Rejection| rejection.decided_by(&self.plan.origin);
+        if let (Some(signer), Some(audience)) = (&self.signer, &self.plan.audience)
+            && let Some(assertion) = signer.assertion(principal, audience, now).map_err(refused)?
+        {
+            headers.insert(IDENTITY, assertion);
+        }
+        if let Some(peer) = peer.filter(|peer| self.plan.client_certificate && holds(peer, now)) {
+            headers.insert(CLIENT_CERTIFICATE, self.element(peer).map_err(refused)?);
+        }
+        Ok(())
+    }
+
+    /// The same for a rehearsal: what would be signed is described, so that nobody gets an assertion without a request.
+    pub fn rehearse(
+        &self,
+        principal: &Principal,
+        peer: Option<&PeerIdentity>,
+        now: SystemTime,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Rejection> {
+        self.write(principal, peer, now, headers)?;
+        if headers.contains_key(IDENTITY) {
+            headers.insert(IDENTITY, HeaderValue::from_static("(signed when it is sent)"));
+        }
+        Ok(())
+    }
+
+    fn element(&self, peer: &PeerIdentity) -> Result<HeaderValue, Rejection> {
+        let known = peer.forwarded_element();
+        let text = match self.own.get() {
+            Some(own) => Bytes::from(format!("By={own};{known}")),
+            None => Bytes::copy_from_slice(known.as_bytes()),
+        };
+        let broken = |what: String| Rejection::new(Reason::Internal).with_private(what);
+        if text.len() > MAX_ELEMENT {
+            let size = text.len();
+            return Err(broken(format!(
+                "no client certificate element: it takes {size} bytes, and {MAX_ELEMENT} are sent at most"
+            )));
+        }
+        HeaderValue::from_maybe_shared(text)
+            .map_err(|error| broken(format!("no client certificate element: {error}")))
+    }
+}
+
+/// True when the certificate may be told now. The handshake verified it; a connection may outlive it.
+fn holds(peer: &PeerIdentity, now: SystemTime) -> bool {
+    (peer.valid_from..=peer.valid_until).contains(&now)
+}
+
+impl IdentityRuntime {
+    /// True when the certificate that a connection proved may be told to an endpoint: a handshake for this name would
+    /// accept it now, and nobody denies it. A route that does not ask for it has not asked that either.
+    #[must_use]
+    pub fn vouches_for(
+        &self,
+        (listener, sni): (&ListenerId, Option<&str>),
+        peer: &PeerIdentity,
+        now: SystemTime,
+    ) -> bool {
+        let Some((plan, tls)) = self.parts.listeners.get(listener) else {
+            return false;
+        };
+        let denied = &self.parts.boards.denied;
+        let is_denied = |trust: &TrustId| denied.denies_certificate(peer, trust, now).is_some();
+        // A listener that trusts nobody any more verifies nothing.
+        plan.trusts().next().is_some()
+            && !plan.trusts().any(is_denied)
+            && tls.still_accepts(sni, peer, now).is_ok()
+    }
+}
+
+impl fmt::Debug for Forwarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarding")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}
