@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::future::join_all;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
 use portcullis_model::{Identity, IssuerId, Origin, Principal, Proof, Reason, Rejection, TrustId};
 use sha2::{Digest, Sha256};
 
 use crate::boards::Boards;
-use crate::jwt::{COOLDOWN, Issuer, Token, TokenRefusal};
+use crate::deny::DenyEntry;
+use crate::jwt::{Issuer, IssuerKeys, Token, TokenRefusal, Traffic, Verified};
 use crate::mtls::{PeerIdentity, Trust};
 use crate::standing::{self, Standing};
+
+mod examination;
 
 /// The challenge of a route that takes only client certificates: there is no registered scheme for them, and a
 /// 401 must carry one (RFC 9110 section 11.6.1).
@@ -79,8 +83,31 @@ enum Bearer<'a> {
 struct TokenVerdict<'a> {
     refusal: TokenRefusal,
     by: Option<(&'a Issuer, &'a Origin)>,
-    /// The generation of the keys that did not suffice; `None` within: there were no usable keys.
-    wants_keys: Option<Option<u64>>,
+    /// What the issuers lack that cannot judge it with the keys they have.
+    lacks: Vec<Lack<'a>>,
+    /// The entry of the deny list that decided.
+    denied: Option<Arc<DenyEntry>>,
+}
+
+/// A key that an issuer does not have.
+struct Lack<'a> {
+    issuer: &'a Issuer,
+    /// The generation of its keys; `None`: none are usable.
+    seen: Option<u64>,
+    /// The key that the token names.
+    key_id: Option<String>,
+}
+
+impl<'a> TokenVerdict<'a> {
+    /// A refusal that other keys would not change.
+    const fn new(refusal: TokenRefusal, by: Option<(&'a Issuer, &'a Origin)>) -> Self {
+        Self {
+            refusal,
+            by,
+            lacks: Vec::new(),
+            denied: None,
+        }
+    }
 }
 
 impl Authenticator {
@@ -108,17 +135,12 @@ impl Authenticator {
                     Ok(authenticated) => return Ok(authenticated),
                     Err(verdict) => verdict,
                 };
-                let newer = match (verdict.by, verdict.wants_keys) {
-                    (Some((issuer, _)), Some(seen)) => {
-                        schemes.boards.keys.newer_keys(&issuer.keys, seen).await
-                    }
-                    _ => None,
-                };
-                match newer {
-                    Some(_) => schemes
+                if schemes.fetch_lacking(&verdict).await {
+                    schemes
                         .judge_token(token, now)
-                        .map_err(|verdict| schemes.reject_token(&verdict)),
-                    None => Err(schemes.reject_token(&verdict)),
+                        .map_err(|verdict| schemes.reject_token(&verdict))
+                } else {
+                    Err(schemes.reject_token(&verdict))
                 }
             }
         }
@@ -163,11 +185,10 @@ impl Schemes {
         match bearer(headers) {
             Bearer::Present(token) => Ok(token),
             Bearer::Absent => Err(self.challenge(Rejection::new(Reason::CredentialsMissing), None)),
-            Bearer::Malformed(check) => Err(self.reject_token(&TokenVerdict {
-                refusal: TokenRefusal::new(Reason::TokenMalformed, check),
-                by: None,
-                wants_keys: None,
-            })),
+            Bearer::Malformed(check) => Err(self.reject_token(&TokenVerdict::new(
+                TokenRefusal::new(Reason::TokenMalformed, check),
+                None,
+            ))),
         }
     }
 
@@ -185,80 +206,116 @@ impl Schemes {
                 let Some(verified) = tokens.find(&key) else {
                     continue;
                 };
-                return match issuer.recall(&verified, now) {
-                    Ok(principal) => Ok(Authenticated {
-                        principal,
-                        by: origin.clone(),
-                        standing: Standing::token(verified),
-                    }),
-                    Err(refusal) => {
-                        tokens.forget(&key);
-                        Err(TokenVerdict {
-                            refusal,
-                            by: Some((issuer, origin)),
-                            wants_keys: None,
-                        })
-                    }
-                };
+                if let Err(refusal) = issuer.recall(&verified, now) {
+                    tokens.forget(&key);
+                    return Err(TokenVerdict::new(refusal, Some((issuer, origin))));
+                }
+                let authenticated = self.unless_denied(verified, (issuer, origin), now)?;
+                issuer.count_remembered();
+                return Ok(authenticated);
             }
         }
         self.judge_new_token(token, now)
     }
 
     fn judge_new_token<'s>(&'s self, text: &str, now: SystemTime) -> Result<Authenticated, TokenVerdict<'s>> {
-        let unattributed = |refusal| TokenVerdict {
-            refusal,
-            by: None,
-            wants_keys: None,
-        };
-        let token = Token::parse(text).map_err(unattributed)?;
-        let name = token.unverified_issuer().map_err(unattributed)?;
-        let mut verdict = TokenVerdict {
-            refusal: TokenRefusal::new(Reason::TokenIssuerUnknown, "iss is no issuer of this route"),
-            by: None,
-            wants_keys: None,
-        };
-        for (issuer, origin) in self
-            .issuers
-            .iter()
-            .filter(|(issuer, _)| issuer.plan.issuer.as_ref() == name)
-        {
-            let by = Some((&**issuer, origin));
-            let Some(keys) = issuer.keys.usable(self.boards.clock.instant()) else {
-                let refusal = TokenRefusal::new(
-                    Reason::KeysUnavailable,
-                    "the issuer's keys are not loaded or stale",
-                );
-                verdict = TokenVerdict {
-                    refusal,
-                    by,
-                    wants_keys: Some(None),
-                };
-                continue;
-            };
-            match issuer.verify(&token, &keys, now) {
+        let token = Token::parse(text).map_err(|refusal| TokenVerdict::new(refusal, None))?;
+        let mut lacks = Vec::new();
+        let mut verdict: Option<TokenVerdict<'s>> = None;
+        for (issuer, origin) in self.issuers_of(&token) {
+            let keys = issuer.keys.usable(self.boards.clock.instant());
+            let refusal = match issuer.verify(&token, keys.as_deref(), now, &mut Traffic) {
                 Ok(verified) => {
                     let verified = Arc::new(verified);
-                    let key = issuer.token_key(Sha256::digest(text).into(), &keys);
-                    self.boards.tokens.remember(key, Arc::clone(&verified));
-                    return Ok(Authenticated {
-                        principal: verified.principal.clone(),
-                        by: origin.clone(),
-                        standing: Standing::token(verified),
-                    });
+                    if let Some(keys) = keys {
+                        let key = issuer.token_key(Sha256::digest(text).into(), &keys);
+                        // A denied one is remembered too: presenting it again must not cost a signature check.
+                        self.boards.tokens.remember(key, Arc::clone(&verified));
+                    }
+                    let authenticated = self.unless_denied(verified, (issuer, origin), now)?;
+                    issuer.count_verified();
+                    return Ok(authenticated);
                 }
-                Err(refusal) => {
-                    let wants_keys =
-                        (refusal.reason == Reason::TokenKeyUnknown).then_some(Some(keys.generation));
-                    verdict = TokenVerdict {
-                        refusal,
-                        by,
-                        wants_keys,
-                    };
-                }
+                Err(refusal) => refusal,
+            };
+            if matches!(refusal.reason, Reason::KeysUnavailable | Reason::TokenKeyUnknown) {
+                lacks.push(Lack {
+                    issuer,
+                    seen: keys.map(|keys| keys.generation),
+                    key_id: token.key_id.clone(),
+                });
+            }
+            // The issuer that a token came furthest with says most about what is wrong with it.
+            if verdict
+                .as_ref()
+                .is_none_or(|earlier| progress(refusal.reason) >= progress(earlier.refusal.reason))
+            {
+                verdict = Some(TokenVerdict::new(refusal, Some((issuer, origin))));
             }
         }
+        let mut verdict =
+            verdict.unwrap_or_else(|| TokenVerdict::new(self.refuse_unnamed(&token), None));
+        verdict.lacks = lacks;
         Err(verdict)
+    }
+
+    /// The issuers that a token names: by `iss`, or by the trust domain of `sub`.
+    fn issuers_of<'s>(&'s self, token: &Token<'_>) -> impl Iterator<Item = (&'s Issuer, &'s Origin)> {
+        self.issuers
+            .iter()
+            .filter(|(issuer, _)| issuer.is_named_by(token).is_ok())
+            .map(|(issuer, origin)| (&**issuer, origin))
+    }
+
+    /// Why a token names no issuer of the route: one answer, whatever the number of issuers.
+    fn refuse_unnamed(&self, token: &Token<'_>) -> TokenRefusal {
+        let refusals = self
+            .issuers
+            .iter()
+            .filter_map(|(issuer, _)| issuer.is_named_by(token).err());
+        refusals
+            .max_by_key(|refusal| refusal.reason == Reason::TokenIssuerUnknown)
+            .unwrap_or_else(|| {
+                TokenRefusal::new(Reason::TokenIssuerUnknown, "iss is no issuer of this route")
+            })
+    }
+
+    /// Asks for the keys that a verdict lacks; true when there are others now for one of its issuers.
+    async fn fetch_lacking(&self, verdict: &TokenVerdict<'_>) -> bool {
+        let asked = verdict.lacks.iter().map(|lack| async move {
+            match &lack.issuer.keys {
+                IssuerKeys::Slot(slot) => self
+                    .boards
+                    .keys
+                    .newer_keys(slot, lack.seen, lack.key_id.as_deref())
+                    .await
+                    .is_some(),
+                IssuerKeys::Workload(..) => false,
+            }
+        });
+        join_all(asked).await.contains(&true)
+    }
+
+    /// What a verified token proves, unless the deny list names it; asked anew for every request.
+    fn unless_denied<'s>(
+        &'s self,
+        verified: Arc<Verified>,
+        (issuer, origin): (&'s Issuer, &'s Origin),
+        now: SystemTime,
+    ) -> Result<Authenticated, TokenVerdict<'s>> {
+        if let Some(entry) = self.boards.denied.denies_token(&verified.names, now) {
+            return Err(TokenVerdict {
+                refusal: TokenRefusal::new(Reason::TokenRevoked, entry.to_string()),
+                by: Some((issuer, origin)),
+                lacks: Vec::new(),
+                denied: Some(entry),
+            });
+        }
+        Ok(Authenticated {
+            principal: verified.principal.clone(),
+            by: origin.clone(),
+            standing: Standing::token(verified),
+        })
     }
 
     fn judge_certificate(
@@ -274,6 +331,9 @@ impl Schemes {
         for (trust, origin) in &self.trusts {
             match trust.judge(peer, now) {
                 Ok((id, is_remembered)) => {
+                    if let Some(entry) = self.boards.denied.denies_certificate(peer, &trust.id, now) {
+                        return Err(self.reject_denied_certificate(&entry));
+                    }
                     let outcome = if is_remembered { "remembered" } else { "verified" };
                     metrics.certificates.with_label_values(&[outcome]).inc();
                     return Ok(Authenticated {
@@ -284,7 +344,7 @@ impl Schemes {
                             expires_at: Some(standing::end_of(peer, now)),
                         },
                         by: origin.clone(),
-                        standing: Standing::certificate(),
+                        standing: Standing::certificate(trust.id.clone()),
                     });
                 }
                 Err(refusal) => refused = Some((refusal, origin)),
@@ -302,6 +362,17 @@ impl Schemes {
         Err(self.challenge(rejection, None))
     }
 
+    /// The denial is final, whatever another trust of the route would say of the same certificate.
+    fn reject_denied_certificate(&self, entry: &DenyEntry) -> Rejection {
+        let reason = Reason::CertificateRevoked;
+        let metrics = &self.boards.metrics;
+        metrics.certificates.with_label_values(&[reason.code()]).inc();
+        let rejection = Rejection::new(reason)
+            .with_private(entry.to_string())
+            .decided_by(&entry.origin());
+        self.challenge(rejection, None)
+    }
+
     fn reject_token(&self, verdict: &TokenVerdict<'_>) -> Rejection {
         let reason = verdict.refusal.reason;
         let issuer = verdict.by.map_or("none", |(issuer, _)| issuer.plan.id.as_str());
@@ -311,11 +382,14 @@ impl Schemes {
             .with_label_values(&[issuer, reason.code()])
             .inc();
         let mut rejection = Rejection::new(reason).with_private(verdict.refusal.check.as_ref());
-        if let Some((_, origin)) = verdict.by {
-            rejection = rejection.decided_by(origin);
+        match (&verdict.denied, verdict.by) {
+            (Some(entry), _) => rejection = rejection.decided_by(&entry.origin()),
+            (None, Some((_, origin))) => rejection = rejection.decided_by(origin),
+            (None, None) => {}
         }
         if reason == Reason::KeysUnavailable {
-            return rejection.with_retry_after(COOLDOWN);
+            let wait = verdict.by.map(|(issuer, _)| issuer.keys.retry_after());
+            return rejection.with_retry_after(wait.unwrap_or_default());
         }
         self.challenge(rejection, Some(reason.title()))
     }
@@ -333,6 +407,18 @@ impl Schemes {
             Ok(value) => rejection.with_header(WWW_AUTHENTICATE, value),
             Err(_) => rejection,
         }
+    }
+}
+
+/// How far a token came before it was refused for this.
+const fn progress(reason: Reason) -> u8 {
+    match reason {
+        Reason::TokenType => 1,
+        Reason::TokenAlgorithm => 2,
+        Reason::KeysUnavailable => 3,
+        Reason::TokenKeyUnknown => 4,
+        Reason::TokenSignature => 5,
+        _ => 6,
     }
 }
 

@@ -11,7 +11,8 @@ fn the_second_use_of_a_token_checks_no_signature() {
     let first = setup.judge(&token).unwrap();
     let second = setup.judge(&token).unwrap();
 
-    assert_eq!(first, second);
+    assert_eq!(first.principal, second.principal);
+    assert_eq!(first.by, second.by);
     assert_eq!(setup.signature_checks(), 1);
     assert_eq!(setup.boards.tokens.len(), 1);
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::compile::{IdentityRuntime, compile};
 use crate::jwt::FetchFault;
-use crate::plan::{Algorithm, IdentityPlan, IssuerPlan, KeySource, TrustAnchors, TrustPlan};
+use crate::plan::{Algorithm, IdentityPlan, IssuerKind, IssuerPlan, KeySource, TrustAnchors, TrustPlan};
 use crate::testing::{
     ISSUER, KEYS_URL, ScriptedFetch, TestCa, TestClock, TestKey, at, boards, claims, claims_with,
     issuer_plan, jwks, now,
@@ -32,6 +32,7 @@ impl Setup {
             id: TrustId::new("mesh"),
             origin: Origin::of("trust.mesh"),
             anchors: TrustAnchors::TrustDomain(TrustDomain::new("corp.example").unwrap(), Some(ca.anchors())),
+            revocation: None,
         };
         let plan = IdentityPlan {
             issuers,
@@ -127,6 +128,7 @@ fn challenge_of(rejection: &Rejection) -> String {
 }
 
 mod claims_tests;
+mod deny_tests;
 mod keys_tests;
 mod memory_tests;
 
@@ -135,7 +137,7 @@ fn the_issuer_is_chosen_by_the_exact_iss_among_those_of_the_route() {
     let (ours, theirs) = (TestKey::es256("a"), TestKey::es256("a"));
     let mut partner = issuer_plan(KeySource::Document(jwks(&[&theirs]).into()));
     partner.id = IssuerId::new("partners");
-    partner.issuer = "https://partner.example".into();
+    partner.kind = IssuerKind::Url("https://partner.example".into());
     let customers = issuer_plan(KeySource::Document(jwks(&[&ours]).into()));
     let both = Setup::of(vec![customers, partner], &["customers", "partners"]);
     let of_partner = claims_with("iss", json!("https://partner.example"));
@@ -254,7 +256,7 @@ fn a_refusal_names_the_check_and_the_line_and_never_the_token() {
     );
     assert_eq!(
         detail.private.as_deref(),
-        Some("aud holds none of the accepted audiences")
+        Some("aud holds none of the accepted audiences; what passes: aud is or holds one of api")
     );
     assert_eq!(
         challenge,

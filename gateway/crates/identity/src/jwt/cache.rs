@@ -8,6 +8,8 @@ use portcullis_model::Principal;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use crate::deny::TokenNames;
+
 /// Memory for remembered tokens, by a cautious estimate of each; about sixteen thousand common ones.
 const MAX_WEIGHT: u64 = 48 * 1024 * 1024;
 /// How many entries the table expects.
@@ -37,6 +39,8 @@ pub(crate) struct Verified {
     pub(crate) principal: Principal,
     pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
+    /// What the deny list may name of it.
+    pub(crate) names: TokenNames,
     /// The token's size.
     pub(crate) weight: usize,
 }

@@ -91,6 +91,8 @@ pub enum CheckName {
     RequiredClaim,
     /// The claims that tenant, roles, region and scopes are read from.
     Attributes,
+    /// The deny list.
+    DenyList,
 }
 
 impl CheckName {
@@ -112,6 +114,38 @@ impl CheckName {
             Self::Lifetime => "lifetime",
             Self::RequiredClaim => "required-claim",
             Self::Attributes => "attributes",
+            Self::DenyList => "deny-list",
+        }
+    }
+
+    /// What to do when it fails.
+    pub(crate) const fn advice(self) -> &'static str {
+        match self {
+            Self::Form => {
+                "send the token as the issuer gave it: three base64url parts, no padding, no line break"
+            }
+            Self::Issuer => {
+                "name the issuer as its tokens do, also a slash at its end, and use its scheme on the route"
+            }
+            Self::Type => "ask the issuer for an access token, or add the type to the issuer's `token_types`",
+            Self::Algorithm => "let the issuer sign with one of these, or add the algorithm to `algorithms`",
+            Self::Keys => {
+                "look at `last_fault` of the issuer at the admin port: its key set cannot be fetched"
+            }
+            Self::Key => {
+                "look whether the issuer publishes this key; a key it has withdrawn verifies nothing"
+            }
+            Self::Signature => "get a new token: this one was changed, or another key signed it",
+            Self::Subject => "let the issuer write a subject of this form",
+            Self::Audience => {
+                "ask the issuer for a token for this audience, or add the token's to `audiences`"
+            }
+            Self::Expiry => "get a new token, and compare the clocks",
+            Self::Start => "compare the clocks; `clock_skew` allows for a small difference",
+            Self::Lifetime => "let the issuer give tokens for a shorter time, or raise `max_lifetime`",
+            Self::RequiredClaim => "let the issuer write the claim, or change `require_claims`",
+            Self::Attributes => "point `claims` at claims of these types",
+            Self::DenyList => "take the entry off the deny list, if it is there by mistake",
         }
     }
 }

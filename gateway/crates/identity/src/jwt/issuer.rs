@@ -3,16 +3,24 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portcullis_model::{Identity, Principal, Proof, Reason, Subject};
+use portcullis_model::{Identity, Origin, Principal, Proof, Reason};
 use prometheus::IntCounter;
 use sha2::{Digest, Sha256};
 
 use super::cache::{TokenKey, Verified};
 use super::claims::{self, Claims};
-use super::key_slot::{KeySlot, LoadedKeys};
+use super::examination::CheckName;
+use super::issuer_keys::IssuerKeys;
+use super::key_set::VerifyKey;
+use super::key_slot::LoadedKeys;
+use super::shown;
 use super::token::{Token, TokenRefusal};
+#[cfg(test)]
+use super::watch::Traffic;
+use super::watch::Watch;
+use crate::deny::TokenNames;
 use crate::metrics::Metrics;
-use crate::plan::{Algorithm, ClaimPath, IssuerPlan, KeySource};
+use crate::plan::{Algorithm, IssuerKind, IssuerPlan};
 
 /// Most signatures checked for one token that names no key, or a key id that several keys share.
 const MAX_TRIES: usize = 8;
@@ -21,7 +29,7 @@ const MAX_TRIES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Issuer {
     pub(crate) plan: IssuerPlan,
-    pub(crate) keys: Arc<KeySlot>,
+    pub(crate) keys: IssuerKeys,
     /// Identifies everything that a verdict depends on beside the keys.
     fingerprint: [u8; 32],
     signature_checks: IntCounter,
@@ -30,8 +38,8 @@ pub(crate) struct Issuer {
 }
 
 impl Issuer {
-    /// An issuer whose keys live in a slot of the key board.
-    pub(crate) fn new(plan: IssuerPlan, keys: Arc<KeySlot>, metrics: &Metrics) -> Self {
+    /// An issuer and where its keys are found.
+    pub(crate) fn new(plan: IssuerPlan, keys: IssuerKeys, metrics: &Metrics) -> Self {
         let id = plan.id.as_str().to_owned();
         Self {
             fingerprint: fingerprint(&plan),
@@ -52,73 +60,175 @@ impl Issuer {
         }
     }
 
-    /// Judges a remembered token again: only the clock can have changed.
-    pub(crate) fn recall(&self, verified: &Verified, now: SystemTime) -> Result<Principal, TokenRefusal> {
-        claims::check_time(verified.not_before, verified.not_after, now)?;
-        self.cached.inc();
-        Ok(verified.principal.clone())
+    /// Judges a remembered token again: of what the token itself says only the time can have changed.
+    pub(crate) fn recall(&self, verified: &Verified, now: SystemTime) -> Result<(), TokenRefusal> {
+        claims::check_time(verified.not_before, verified.not_after, now)
     }
 
-    /// Judges a token that names this issuer.
+    /// A remembered token was accepted.
+    pub(crate) fn count_remembered(&self) {
+        self.cached.inc();
+    }
+
+    /// A token that was verified just now was accepted.
+    pub(crate) fn count_verified(&self) {
+        self.verified.inc();
+    }
+
+    /// Whether the token names this issuer; nothing about it is proven yet.
+    pub(crate) fn is_named_by(&self, token: &Token<'_>) -> Result<(), TokenRefusal> {
+        let other = |check: &'static str| Err(TokenRefusal::new(Reason::TokenIssuerUnknown, check));
+        match &self.plan.kind {
+            IssuerKind::Url(issuer) if token.unverified_issuer()? == issuer.as_ref() => Ok(()),
+            IssuerKind::Url(_) => other("iss is another issuer"),
+            // A JWT-SVID need not say `iss`, and what it says there means nothing (JWT-SVID section 3).
+            IssuerKind::Spiffe(domain) => match token.unverified_workload() {
+                Some(id) if id.is_member_of(domain) => Ok(()),
+                Some(_) => other("sub is of another trust domain"),
+                None => other("sub is not the SPIFFE ID of a workload"),
+            },
+        }
+    }
+
+    /// Judges a token: that it names this issuer, its type, its signature, then what it says.
     ///
-    /// The algorithm is one of this issuer's list and of the key's own; the token never chooses.
-    pub(crate) fn verify(
+    /// Without keys the answer is that they are not available, unless something before that refuses already.
+    pub(crate) fn verify<W: Watch>(
         &self,
         token: &Token<'_>,
-        keys: &LoadedKeys,
+        keys: Option<&LoadedKeys>,
         now: SystemTime,
+        watch: &mut W,
     ) -> Result<Verified, TokenRefusal> {
-        let algorithm = self.accepted_algorithm(&token.algorithm)?;
-        let id = token.key_id.as_deref();
-        if !keys.set.knows(id) {
-            return Err(TokenRefusal::new(
-                Reason::TokenKeyUnknown,
-                "no key of the issuer has this kid",
-            ));
-        }
-        let mut fitting = keys.set.fitting(id, algorithm).take(MAX_TRIES).peekable();
-        if fitting.peek().is_none() {
-            return Err(TokenRefusal::new(
-                Reason::TokenAlgorithm,
-                "the key may not be used with this alg",
-            ));
-        }
-        let is_signed = fitting.any(|key| {
-            self.signature_checks.inc();
-            key.verifies(algorithm, token.message, &token.signature)
-        });
-        if !is_signed {
-            return Err(TokenRefusal::new(
-                Reason::TokenSignature,
-                "no key verifies the signature",
-            ));
-        }
-
-        if token.unverified_issuer()? != self.plan.issuer.as_ref() {
-            return Err(TokenRefusal::new(
-                Reason::TokenIssuerUnknown,
-                "iss is another issuer",
-            ));
-        }
-        let claims = Claims::check(&token.claims, &self.plan, now)?;
-        let weight = token.message.len();
-        let attributes = claims::attributes(token.claims.clone(), &self.plan.claims)?;
-        self.verified.inc();
+        let named = watch.saw(
+            CheckName::Issuer,
+            self.is_named_by(token),
+            || shown::wanted_issuer(&self.plan.kind),
+            || shown::value(token.claims.get(self.naming_claim())),
+        )?;
+        let typed = watch.saw(
+            CheckName::Type,
+            self.check_type(token),
+            || shown::wanted_types(&self.plan.token_types),
+            || shown::text(token.typ.as_deref()),
+        )?;
+        let signed = self.verify_signature(token, keys, watch)?;
+        let claims = Claims::check(&token.claims, &self.plan, now, watch)?;
+        let proven = named.and(typed).and(signed).and(claims);
+        let claims = watch.conclude(proven)?;
+        let mut names = TokenNames::of(&self.plan.id, &token.claims);
+        names.spiffe = match &claims.identity {
+            Identity::Workload(id) => Some(id.clone()),
+            Identity::Anonymous | Identity::User(_) => None,
+        };
         Ok(Verified {
             principal: Principal {
-                identity: Identity::User(Subject {
-                    issuer: self.plan.id.clone(),
-                    issuer_url: Arc::clone(&self.plan.issuer),
-                    subject: claims.subject,
-                }),
+                identity: claims.identity,
                 proof: Proof::Jwt,
-                attributes: Arc::new(attributes),
+                attributes: Arc::new(claims.attributes),
                 expires_at: Some(claims.not_after),
             },
             not_before: claims.not_before,
             not_after: claims.not_after,
-            weight,
+            names,
+            weight: token.message.len(),
         })
+    }
+
+    /// Whether one of the keys signed it, and nothing else.
+    #[cfg(test)]
+    pub(crate) fn check_signature(&self, token: &Token<'_>, keys: &LoadedKeys) -> Result<(), TokenRefusal> {
+        self.verify_signature(token, Some(keys), &mut Traffic).map(|_| ())
+    }
+
+    /// Whether one of the keys signed it.
+    ///
+    /// The algorithm is one of this issuer's list and of the key's own; the token never chooses.
+    fn verify_signature<W: Watch>(
+        &self,
+        token: &Token<'_>,
+        keys: Option<&LoadedKeys>,
+        watch: &mut W,
+    ) -> Result<Option<()>, TokenRefusal> {
+        let algorithm = watch.saw(
+            CheckName::Algorithm,
+            self.accepted_algorithm(&token.algorithm),
+            || shown::wanted_algorithms(&self.plan.algorithms),
+            || shown::text(Some(&token.algorithm)),
+        )?;
+        let keys = watch.saw(
+            CheckName::Keys,
+            keys.ok_or_else(|| {
+                TokenRefusal::new(
+                    Reason::KeysUnavailable,
+                    "the issuer's keys are not loaded or stale",
+                )
+            }),
+            || {
+                let stale = shown::span(self.plan.key_times.stale);
+                format!("the issuer's key set is there, and if it is fetched, not older than {stale}")
+            },
+            String::new,
+        )?;
+        let (Some(algorithm), Some(keys)) = (algorithm, keys) else {
+            watch.skipped(CheckName::Key);
+            watch.skipped(CheckName::Signature);
+            return Ok(None);
+        };
+        let id = token.key_id.as_deref();
+        let fitting = watch.saw(
+            CheckName::Key,
+            fitting_keys(keys, id, algorithm),
+            || {
+                let ids = shown::key_ids(&keys.set, algorithm);
+                format!(
+                    "kid is a key for {} in the issuer's key set: {ids}",
+                    algorithm.as_str()
+                )
+            },
+            || shown::text(id),
+        )?;
+        let Some(fitting) = fitting else {
+            watch.skipped(CheckName::Signature);
+            return Ok(None);
+        };
+        let is_signed = fitting.iter().any(|key| {
+            self.signature_checks.inc();
+            key.verifies(algorithm, token.message, &token.signature)
+        });
+        let answer = if is_signed {
+            Ok(())
+        } else {
+            Err(TokenRefusal::new(
+                Reason::TokenSignature,
+                "no key verifies the signature",
+            ))
+        };
+        watch.saw(
+            CheckName::Signature,
+            answer,
+            || "a signature by that key over the header and claims as they are".to_owned(),
+            String::new,
+        )
+    }
+
+    /// RFC 8725 section 3.11: a token that was made for something else is no access token.
+    fn check_type(&self, token: &Token<'_>) -> Result<(), TokenRefusal> {
+        if self.plan.token_types.accepts(token.typ.as_deref()) {
+            Ok(())
+        } else {
+            Err(TokenRefusal::new(
+                Reason::TokenType,
+                "typ is not one of the accepted types",
+            ))
+        }
+    }
+
+    const fn naming_claim(&self) -> &'static str {
+        match self.plan.kind {
+            IssuerKind::Url(_) => "iss",
+            IssuerKind::Spiffe(_) => "sub",
+        }
     }
 
     fn accepted_algorithm(&self, name: &str) -> Result<Algorithm, TokenRefusal> {
@@ -136,38 +246,34 @@ impl Issuer {
     }
 }
 
-/// A digest of the issuer's configuration, so that no verdict outlives a change of it.
+/// The keys that are tried: those of the id that may be used with the algorithm, so many and no more.
+fn fitting_keys<'k>(
+    keys: &'k LoadedKeys,
+    id: Option<&'k str>,
+    algorithm: Algorithm,
+) -> Result<Vec<&'k VerifyKey>, TokenRefusal> {
+    if !keys.set.knows(id) {
+        return Err(TokenRefusal::new(
+            Reason::TokenKeyUnknown,
+            "no key of the issuer has this kid",
+        ));
+    }
+    let fitting: Vec<_> = keys.set.fitting(id, algorithm).take(MAX_TRIES).collect();
+    if fitting.is_empty() {
+        return Err(TokenRefusal::new(
+            Reason::TokenAlgorithm,
+            "the key may not be used with this alg",
+        ));
+    }
+    Ok(fitting)
+}
+
+/// A digest of everything that the configuration says of the issuer, so that no verdict outlives a change of it.
 fn fingerprint(plan: &IssuerPlan) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    let mut add = |part: &str| {
-        digest.update((part.len() as u64).to_be_bytes());
-        digest.update(part.as_bytes());
+    let unplaced = IssuerPlan {
+        origin: Origin::default(),
+        ..plan.clone()
     };
-    add(plan.id.as_str());
-    add(&plan.issuer);
-    match &plan.keys {
-        KeySource::Document(text) => add(text),
-        KeySource::Url(url) => add(url),
-        KeySource::Discovery => add(""),
-    }
-    add(&plan.clock_skew.as_nanos().to_string());
-    add(&plan.audiences.len().to_string());
-    plan.audiences.iter().for_each(|audience| add(audience));
-    add(&plan.algorithms.len().to_string());
-    plan.algorithms
-        .iter()
-        .for_each(|algorithm| add(algorithm.as_str()));
-    let paths: [&Option<ClaimPath>; 4] = [
-        &plan.claims.tenant,
-        &plan.claims.roles,
-        &plan.claims.region,
-        &plan.claims.scopes,
-    ];
-    for path in paths {
-        add(&path
-            .as_ref()
-            .map_or_else(|| "none".to_owned(), |steps| steps.len().to_string()));
-        path.iter().flatten().for_each(|step| add(step));
-    }
-    digest.finalize().into()
+    // The derived form holds every field there is and quotes every text, so that no two plans have the same.
+    Sha256::digest(format!("{unplaced:?}")).into()
 }

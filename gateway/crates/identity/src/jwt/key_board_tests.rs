@@ -4,10 +4,16 @@ use std::task::{Context, Poll, Waker};
 
 use portcullis_model::IssuerId;
 
-use super::super::key_slot::{COOLDOWN, MAX_PAUSE, REFRESH, STALE};
+use super::super::key_slot::MAX_PAUSE;
 use super::*;
 use crate::boards::Boards;
+use crate::plan::KeyTimes;
 use crate::testing::{ISSUER, KEYS_URL, ScriptedFetch, TestClock, TestKey, boards, issuer_plan, jwks};
+
+const REFRESH: Duration = Duration::from_secs(5 * 60);
+const STALE: Duration = Duration::from_secs(60 * 60);
+const COOLDOWN: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
 
 struct Setup {
     boards: Boards,
@@ -36,8 +42,19 @@ impl Setup {
         self.boards.keys.refresh_due(self.clock.instant()).await;
     }
 
+    /// What a request gets that names a key which the present keys do not have.
+    async fn ask(&self, key_id: &str) -> Option<Arc<LoadedKeys>> {
+        let seen = self.generation();
+        self.boards.keys.newer_keys(&self.slot, seen, Some(key_id)).await
+    }
+
     fn usable(&self) -> Option<Arc<LoadedKeys>> {
         self.slot.usable(self.clock.instant())
+    }
+
+    /// How long ago the first fetch was, which is all the time that passed.
+    fn age_of_first_fetch(&self) -> Option<Duration> {
+        Some(self.clock.passed())
     }
 
     fn generation(&self) -> Option<u64> {
@@ -71,20 +88,23 @@ async fn the_first_refresh_fetches_and_the_next_waits_until_it_is_due() {
 }
 
 #[tokio::test]
-async fn the_generation_changes_with_the_document_and_only_then() {
+async fn the_generation_changes_and_the_pulse_beats_with_the_document_and_only_then() {
     let setup = Setup::url();
     setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
     setup.refresh().await;
     let first = setup.generation();
+    let beats = setup.boards.pulse.count();
 
     setup.clock.advance(REFRESH);
     setup.refresh().await;
     assert_eq!(setup.generation(), first);
+    assert_eq!(setup.boards.pulse.count(), beats);
 
     setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("b")]));
     setup.clock.advance(REFRESH);
     setup.refresh().await;
     assert_ne!(setup.generation(), first);
+    assert_eq!(setup.boards.pulse.count(), beats + 1);
 }
 
 #[tokio::test]
@@ -109,20 +129,6 @@ async fn failures_keep_the_keys_for_the_stale_window_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_document_that_is_no_key_set_keeps_the_keys() {
-    let setup = Setup::url();
-    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
-    setup.refresh().await;
-    let before = setup.generation();
-
-    setup.fetch.answer(KEYS_URL, "<html>maintenance</html>");
-    setup.clock.advance(REFRESH);
-    setup.refresh().await;
-
-    assert_eq!(setup.generation(), before);
-}
-
-#[tokio::test]
 async fn failures_are_tried_again_with_growing_pauses() {
     let setup = Setup::url();
     setup.refresh().await;
@@ -140,20 +146,25 @@ async fn failures_are_tried_again_with_growing_pauses() {
     assert!(setup.boards.keys.is_ready());
 }
 
-#[tokio::test]
-async fn an_issuer_that_hangs_does_not_keep_another_from_its_keys() {
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_hangs_delays_no_other_one() {
     let setup = Setup::url();
+    setup.fetch.close();
+    setup.refresh().await;
+    setup.fetch.open_for("https://other/jwks");
     let mut other = issuer_plan(KeySource::Url("https://other/jwks".into()));
     other.id = IssuerId::new("other");
     let slot = setup.boards.keys.slot(&other).unwrap();
     setup
         .fetch
         .answer("https://other/jwks", jwks(&[&TestKey::es256("a")]));
-    let _hanging = setup.slot.flight.lock().await;
+    let started = tokio::time::Instant::now();
 
     setup.refresh().await;
 
     assert!(slot.usable(setup.clock.instant()).is_some());
+    assert!(setup.usable().is_none());
+    assert_eq!(started.elapsed(), WAIT);
 }
 
 #[tokio::test]
@@ -161,18 +172,93 @@ async fn an_unknown_key_is_fetched_once_within_the_cooldown() {
     let setup = Setup::url();
     setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
     setup.refresh().await;
-    let seen = setup.generation();
     setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("b")]));
+    setup.clock.advance(SECOND);
 
-    assert!(setup.boards.keys.newer_keys(&setup.slot, seen).await.is_none());
+    assert!(setup.ask("b").await.is_none());
     assert_eq!(setup.fetch.count(), 1);
 
     setup.clock.advance(COOLDOWN);
-    let newer = setup.boards.keys.newer_keys(&setup.slot, seen).await.unwrap();
+    let newer = setup.ask("b").await.unwrap();
     assert!(newer.set.knows(Some("b")));
     assert_eq!(setup.fetch.count(), 2);
-    let seen = setup.generation();
-    assert!(setup.boards.keys.newer_keys(&setup.slot, seen).await.is_none());
+    assert!(setup.ask("c").await.is_none());
+    assert_eq!(setup.fetch.count(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_was_asked_for_during_the_cooldown_is_fetched_when_that_is_over() {
+    let setup = Setup::url();
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
+    setup.refresh().await;
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("b")]));
+    setup.clock.advance(SECOND);
+    assert!(setup.ask("b").await.is_none());
+
+    setup.clock.advance(COOLDOWN - 2 * SECOND);
+    setup.refresh().await;
+    assert_eq!(setup.fetch.count(), 1);
+    setup.clock.advance(SECOND);
+    setup.refresh().await;
+
+    assert!(setup.usable().unwrap().set.knows(Some("b")));
+    assert_eq!(setup.fetch.count(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_a_fetch_did_not_bring_is_left_alone_for_a_minute() {
+    let setup = Setup::url();
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
+    setup.refresh().await;
+    setup.clock.advance(COOLDOWN);
+    assert!(setup.ask("gone").await.is_none());
+    assert_eq!(setup.fetch.count(), 2);
+
+    for _ in 0..5 {
+        setup.clock.advance(COOLDOWN);
+        assert!(setup.ask("gone").await.is_none());
+        setup.refresh().await;
+    }
+    assert_eq!(setup.fetch.count(), 2);
+
+    setup.clock.advance(COOLDOWN);
+    assert!(setup.ask("gone").await.is_none());
+    assert_eq!(setup.fetch.count(), 3);
+}
+
+#[tokio::test]
+async fn ten_thousand_invented_keys_cost_one_fetch_in_a_cooldown() {
+    let setup = Setup::url();
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
+    setup.refresh().await;
+
+    for second in 0..20 {
+        for number in 0..500 {
+            assert!(setup.ask(&format!("{second}-{number}")).await.is_none());
+        }
+        assert!(setup.usable().unwrap().set.knows(Some("a")));
+        setup.clock.advance(SECOND);
+        setup.refresh().await;
+    }
+
+    assert_eq!(setup.fetch.count(), 3);
+}
+
+#[tokio::test]
+async fn a_new_key_is_found_in_the_midst_of_invented_ones() {
+    let setup = Setup::url();
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
+    setup.refresh().await;
+    for number in 0..5_000 {
+        assert!(setup.ask(&format!("invented-{number}")).await.is_none());
+    }
+    assert!(setup.ask("new").await.is_none());
+
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("new")]));
+    setup.clock.advance(COOLDOWN);
+    setup.refresh().await;
+
+    assert!(setup.usable().unwrap().set.knows(Some("new")));
     assert_eq!(setup.fetch.count(), 2);
 }
 
@@ -183,7 +269,7 @@ async fn everybody_who_waits_shares_one_fetch() {
     setup.fetch.close();
     let keys = &setup.boards.keys;
     let mut waiting: Vec<_> = (0..20)
-        .map(|_| Box::pin(keys.newer_keys(&setup.slot, None)))
+        .map(|_| Box::pin(keys.newer_keys(&setup.slot, None, None)))
         .collect();
     assert!(!waiting.iter_mut().any(|future| poll_once(future.as_mut())));
 
@@ -201,27 +287,195 @@ async fn a_request_waits_for_a_second_at_most() {
     setup.fetch.close();
     let started = tokio::time::Instant::now();
 
-    assert!(setup.boards.keys.newer_keys(&setup.slot, None).await.is_none());
+    assert!(
+        setup
+            .boards
+            .keys
+            .newer_keys(&setup.slot, None, None)
+            .await
+            .is_none()
+    );
 
     assert_eq!(started.elapsed(), WAIT);
 }
 
 #[tokio::test]
-async fn a_fetch_whose_requester_went_away_is_begun_again_by_the_refresh() {
+async fn a_fetch_whose_requester_went_away_goes_on_with_the_refresh() {
     let setup = Setup::url();
     setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
     setup.fetch.close();
     {
-        let mut abandoned = pin!(setup.boards.keys.newer_keys(&setup.slot, None));
+        let mut abandoned = pin!(setup.boards.keys.newer_keys(&setup.slot, None, None));
         assert!(!poll_once(abandoned.as_mut()));
     }
     setup.fetch.open();
 
-    assert!(setup.boards.keys.newer_keys(&setup.slot, None).await.is_none());
     setup.refresh().await;
 
     assert!(setup.usable().is_some());
+    assert_eq!(setup.fetch.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_takes_long_goes_on_with_the_next_refresh() {
+    let setup = Setup::url();
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
+    setup.fetch.close();
+    setup.refresh().await;
+    setup.clock.advance(SECOND);
+    setup.refresh().await;
+    assert!(setup.usable().is_none());
+
+    setup.fetch.open();
+    setup.refresh().await;
+
+    assert!(setup.usable().is_some());
+    assert_eq!(setup.fetch.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_without_an_answer_ends_as_a_failure() {
+    let setup = Setup::url();
+    setup.fetch.close();
+    let started = tokio::time::Instant::now();
+
+    while setup.slot.last_fault().is_none() {
+        setup.refresh().await;
+    }
+
+    assert_eq!(started.elapsed(), FETCH_LIMIT);
+    assert!(setup.slot.last_fault().unwrap().contains("no answer in time"));
+}
+
+/// Poisoning: whatever else than a key set is served, the last good one stays for its window.
+#[tokio::test]
+async fn a_document_that_turns_bad_keeps_the_last_good_keys() {
+    let setup = Setup::url();
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
+    setup.refresh().await;
+    let before = setup.generation();
+    let key = TestKey::es256("a").jwk();
+    let mut private = key.clone();
+    private["d"] = "c2VjcmV0".into();
+    let set = |keys: Vec<serde_json::Value>| serde_json::json!({ "keys": keys }).to_string();
+    let bad = [
+        "<html>maintenance</html>".to_owned(),
+        String::new(),
+        "null".to_owned(),
+        "{}".to_owned(),
+        r#"{"error":"server_error"}"#.to_owned(),
+        set(Vec::new()),
+        set(vec![private]),
+        set(vec![serde_json::json!({"kty":"oct","k":"c2VjcmV0","kid":"a"})]),
+        set(vec![key.clone(); 10_000]),
+        format!(r#"{{"keys":[{key}],"keys":[{key}]}}"#),
+        format!(
+            r#"{{"keys":[{key}],"more":{}1{}}}"#,
+            "[".repeat(5_000),
+            "]".repeat(5_000)
+        ),
+        format!(r#"{{"keys":[{key}]}}{{"keys":[]}}"#),
+        format!(r#"{{"keys":[{key}"#),
+        format!(r#"{{"keys":[{key}],"padding":"{}"}}"#, "x".repeat(300_000)),
+    ];
+
+    setup.clock.advance(REFRESH - MAX_PAUSE);
+    for document in bad {
+        let shown: String = document.chars().take(60).collect();
+        setup.fetch.answer(KEYS_URL, document);
+        setup.clock.advance(MAX_PAUSE);
+        setup.refresh().await;
+
+        assert_eq!(setup.generation(), before, "{shown}");
+        assert!(setup.slot.last_fault().is_some(), "{shown}");
+        assert_eq!(
+            setup.slot.age(setup.clock.instant()),
+            setup.age_of_first_fetch(),
+            "{shown}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn keys_are_fetched_again_up_to_a_tenth_before_their_time_and_never_after() {
+    let setup = Setup::url();
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
+    let mut early = 0;
+
+    setup.refresh().await;
+    for round in 1..=40 {
+        let mut waited = REFRESH * 9 / 10 - SECOND;
+        setup.clock.advance(waited);
+        setup.refresh().await;
+        assert_eq!(setup.fetch.count(), round);
+        while setup.fetch.count() == round {
+            setup.clock.advance(SECOND);
+            waited += SECOND;
+            setup.refresh().await;
+        }
+        assert!(waited <= REFRESH, "{waited:?}");
+        early += usize::from(waited < REFRESH);
+    }
+
+    assert!(early > 20, "{early}");
+}
+
+#[tokio::test]
+async fn an_issuer_with_other_times_keeps_its_keys() {
+    let setup = Setup::url();
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
+    setup.refresh().await;
+    let mut plan = issuer_plan(KeySource::Url(KEYS_URL.into()));
+    plan.key_times = KeyTimes {
+        refresh: Duration::from_secs(60),
+        stale: Duration::from_secs(120),
+        cooldown: SECOND,
+    };
+
+    let slot = setup.boards.keys.slot(&plan).unwrap();
+
+    assert!(!Arc::ptr_eq(&slot, &setup.slot));
+    let now = setup.clock.instant();
+    assert_eq!(slot.usable(now).unwrap().generation, setup.generation().unwrap());
+    setup.clock.advance(Duration::from_secs(60));
+    setup.refresh().await;
     assert_eq!(setup.fetch.count(), 2);
+    setup.fetch.fail(KEYS_URL, FetchFault::Timeout);
+    setup.clock.advance(Duration::from_secs(121));
+    setup.refresh().await;
+    let now = setup.clock.instant();
+    assert!(slot.usable(now).is_none());
+    assert!(setup.slot.usable(now).is_some());
+}
+
+#[tokio::test]
+async fn the_age_and_the_end_of_keys_are_shown_until_their_issuer_is_gone() {
+    let setup = Setup::url();
+    let registry = prometheus::Registry::new();
+    setup.boards.metrics.register(&registry).unwrap();
+    let shown = |name: &str| {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.get_name() == name)?;
+        let gauge = family.get_metric().first()?.get_gauge().get_value();
+        Some(gauge)
+    };
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
+    setup.refresh().await;
+    setup.clock.advance(SECOND);
+    setup.refresh().await;
+
+    assert_eq!(shown(crate::jwt::KEY_AGE), Some(1.0));
+    assert_eq!(shown(crate::jwt::KEY_SUCCESS), Some(1_800_000_000.0));
+    assert_eq!(shown(crate::jwt::KEY_EXPIRY), Some(1_800_003_600.0));
+    assert_eq!(shown(crate::jwt::KEYS), Some(0.0));
+
+    let Setup {
+        boards, clock, slot, ..
+    } = setup;
+    drop(slot);
+    boards.keys.refresh_due(clock.instant()).await;
+    assert_eq!(shown(crate::jwt::KEY_AGE), None);
+    assert_eq!(shown(crate::jwt::KEYS), None);
 }
 
 #[tokio::test]
@@ -232,7 +486,14 @@ async fn stale_keys_are_fetched_for_a_request_and_used_again() {
     setup.clock.advance(STALE + Duration::from_secs(1));
     assert!(setup.usable().is_none());
 
-    assert!(setup.boards.keys.newer_keys(&setup.slot, None).await.is_some());
+    assert!(
+        setup
+            .boards
+            .keys
+            .newer_keys(&setup.slot, None, None)
+            .await
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -276,7 +537,7 @@ async fn keys_of_a_document_are_there_at_once_and_never_age() {
         setup
             .boards
             .keys
-            .newer_keys(&setup.slot, setup.generation())
+            .newer_keys(&setup.slot, setup.generation(), Some("b"))
             .await
             .is_none()
     );

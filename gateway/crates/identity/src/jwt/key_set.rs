@@ -8,7 +8,7 @@ use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use serde_json::{Map, Value};
 
-use super::strict_json;
+use super::{strict_json, weak_rsa};
 use crate::plan::Algorithm;
 
 /// Largest document; real ones are a few KiB.
@@ -35,6 +35,15 @@ pub enum KeySetFault {
     TooManyKeys,
 }
 
+/// What the keys of a document are for: it decides which `use` they may have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum KeyPurpose {
+    /// Tokens of an OAuth or OpenID Connect issuer: `sig`, or none (RFC 7517 section 4.2).
+    Tokens,
+    /// JWT-SVIDs: also `jwt-svid`, which a SPIFFE bundle sets, and never `x509-svid`.
+    JwtSvids,
+}
+
 /// The keys of one document.
 #[derive(Debug)]
 pub(crate) struct KeySet {
@@ -52,7 +61,7 @@ pub(crate) struct VerifyKey {
 
 impl KeySet {
     /// Reads a document.
-    pub(crate) fn parse(document: &[u8]) -> Result<Self, KeySetFault> {
+    pub(crate) fn parse(document: &[u8], purpose: KeyPurpose) -> Result<Self, KeySetFault> {
         if document.len() > MAX_DOCUMENT {
             return Err(KeySetFault::TooLarge);
         }
@@ -65,11 +74,14 @@ impl KeySet {
             return Err(KeySetFault::TooManyKeys);
         }
         let mut keys = Vec::with_capacity(entries.len());
-        for entry in entries {
+        for (index, entry) in entries.iter().enumerate() {
             let Value::Object(members) = entry else {
                 return Err(KeySetFault::NoKeys);
             };
-            keys.extend(VerifyKey::read(members));
+            // A key that stands there twice must not use up the tries of one that stands there once.
+            if entries.iter().take(index).all(|earlier| earlier != entry) {
+                keys.extend(VerifyKey::read(members, purpose));
+            }
         }
         let skipped = entries.len() - keys.len();
         Ok(Self { keys, skipped })
@@ -108,28 +120,27 @@ impl VerifyKey {
         verifier.verify(message.as_bytes(), signature).is_ok()
     }
 
+    /// Its `kid`.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     fn answers_to(&self, id: Option<&str>) -> bool {
         id.is_none() || self.id.as_deref() == id
     }
 
     /// The key of a JWK, or nothing when we may not use it to verify tokens.
-    fn read(members: &Map<String, Value>) -> Option<Self> {
+    ///
+    /// Certificates beside the key (`x5c`, `x5u`, `x5t`) are not looked at: the issuer's address vouches for it.
+    fn read(members: &Map<String, Value>, purpose: KeyPurpose) -> Option<Self> {
         let id = match members.get("kid") {
             None => None,
             Some(Value::String(id)) => Some(Arc::from(id.as_str())),
             Some(_) => return None,
         };
-        let is_for_signatures = match members.get("use") {
-            None => true,
-            Some(value) => value == "sig",
-        };
-        let may_verify = match members.get("key_ops") {
-            None => true,
-            Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
-            Some(_) => false,
-        };
         // A published private key is everybody's key.
-        if !is_for_signatures || !may_verify || members.contains_key("d") || members.contains_key("k") {
+        let is_private = PRIVATE.iter().any(|name| members.contains_key(*name));
+        if is_private || !purpose.allows(members) || !may_verify(members) {
             return None;
         }
 
@@ -160,6 +171,35 @@ impl std::fmt::Debug for VerifyKey {
     }
 }
 
+impl KeyPurpose {
+    fn allows(self, members: &Map<String, Value>) -> bool {
+        match members.get("use") {
+            None => true,
+            Some(value) => value == "sig" || (self == Self::JwtSvids && value == "jwt-svid"),
+        }
+    }
+}
+
+/// Whether `key_ops` lets the key verify (RFC 7517 section 4.3): names, none of them twice, `verify` among them.
+fn may_verify(members: &Map<String, Value>) -> bool {
+    let operations = match members.get("key_ops") {
+        None => return true,
+        Some(Value::Array(operations)) => operations,
+        Some(_) => return false,
+    };
+    let is_proper = |(index, operation): (usize, &Value)| {
+        operation.is_string() && operations.iter().take(index).all(|earlier| earlier != operation)
+    };
+    operations.len() <= MAX_OPERATIONS
+        && operations.iter().enumerate().all(is_proper)
+        && operations.iter().any(|operation| operation == "verify")
+}
+
+/// The members of a private or secret key (RFC 7518 sections 6.2.2, 6.3.2 and 6.4).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+/// Eight operations are registered.
+const MAX_OPERATIONS: usize = 16;
+
 const RSA: [Algorithm; 6] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -185,7 +225,8 @@ fn rsa_key(members: &Map<String, Value>) -> Option<DecodingKey> {
     let bits = (modulus.len() * 8).checked_sub(modulus.first()?.leading_zeros() as usize)?;
     let is_odd = exponent.last()? % 2 == 1;
     let is_one = exponent == [1];
-    if !RSA_BITS.contains(&bits) || !is_odd || is_one || exponent.len() > 4 {
+    let is_bad_exponent = !is_odd || is_one || exponent.len() > 4;
+    if !RSA_BITS.contains(&bits) || is_bad_exponent || weak_rsa::is_factorable(&modulus) {
         return None;
     }
     Some(DecodingKey::from_rsa_raw_components(&modulus, &exponent))

@@ -5,7 +5,7 @@ use super::*;
 use crate::testing::TestKey;
 
 fn parse(keys: Vec<Value>) -> KeySet {
-    KeySet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+    KeySet::parse(json!({ "keys": keys }).to_string().as_bytes(), KeyPurpose::Tokens).unwrap()
 }
 
 /// The key's JWK with one more member; `Null` removes it.
@@ -135,7 +135,7 @@ fn a_kid_that_is_no_string_is_skipped() {
 
 #[test]
 fn a_document_that_is_no_key_set_is_refused() {
-    let refused = |text: &str| KeySet::parse(text.as_bytes()).unwrap_err();
+    let refused = |text: &str| KeySet::parse(text.as_bytes(), KeyPurpose::Tokens).unwrap_err();
 
     assert_eq!(refused("{}"), KeySetFault::NoKeys);
     assert_eq!(refused(r#"{"keys":{}}"#), KeySetFault::NoKeys);
@@ -152,15 +152,17 @@ fn a_document_over_a_bound_is_refused() {
     let many = |count: usize| json!({"keys": vec![json!({}); count]}).to_string();
 
     assert_eq!(
-        KeySet::parse(many(MAX_KEYS).as_bytes()).unwrap().skipped,
+        KeySet::parse(many(MAX_KEYS).as_bytes(), KeyPurpose::Tokens)
+            .unwrap()
+            .skipped,
         MAX_KEYS
     );
     assert_eq!(
-        KeySet::parse(many(MAX_KEYS + 1).as_bytes()).unwrap_err(),
+        KeySet::parse(many(MAX_KEYS + 1).as_bytes(), KeyPurpose::Tokens).unwrap_err(),
         KeySetFault::TooManyKeys
     );
     assert_eq!(
-        KeySet::parse(&vec![b' '; MAX_DOCUMENT + 1]).unwrap_err(),
+        KeySet::parse(&vec![b' '; MAX_DOCUMENT + 1], KeyPurpose::Tokens).unwrap_err(),
         KeySetFault::TooLarge
     );
 }

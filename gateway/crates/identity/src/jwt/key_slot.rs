@@ -5,47 +5,56 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::{BoxFuture, Shared};
 use portcullis_model::IssuerId;
+use sha2::{Digest, Sha256};
 
-use super::key_set::KeySet;
-use crate::plan::{IssuerPlan, KeySource};
+use super::key_set::{KeyPurpose, KeySet};
+use super::unknown_keys::UnknownKeys;
+use crate::plan::{IssuerKind, IssuerPlan, KeySource, KeyTimes};
 
-/// Least time between fetches that requests ask for, per issuer: unknown key ids are free to invent.
-pub(crate) const COOLDOWN: Duration = Duration::from_secs(10);
-/// Age at which a key set is fetched again.
-pub(super) const REFRESH: Duration = Duration::from_secs(5 * 60);
-/// Age at which a key set may no longer be used: a stated window, never a built-in key.
-pub(super) const STALE: Duration = Duration::from_secs(60 * 60);
 /// Longest pause after failures.
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// A fetch under way, for everybody who waits for it; the slot keeps it when they go away.
+pub(super) type Flight = Shared<BoxFuture<'static, ()>>;
 
 /// The keys of one issuer from one source.
 pub(crate) struct KeySlot {
     pub(super) id: IssuerId,
+    /// The `iss` claim, from which discovery starts.
     pub(super) issuer: Arc<str>,
     pub(super) source: KeySource,
+    pub(super) purpose: KeyPurpose,
+    pub(super) times: KeyTimes,
     pub(super) current: ArcSwapOption<LoadedKeys>,
     attempts: Mutex<Attempts>,
-    /// Held while a fetch runs.
-    pub(super) flight: tokio::sync::Mutex<()>,
 }
 
 /// A key set and its generation: a number that changes when, and only when, the document does.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LoadedKeys {
     pub(crate) set: Arc<KeySet>,
     pub(crate) generation: u64,
     pub(super) document: [u8; 32],
-    /// `None` for a document that was part of the configuration: it does not age.
+    /// `None` for a document that nobody fetches: it does not age.
     pub(super) fetched_at: Option<Instant>,
 }
 
-#[derive(Debug, Default)]
+/// What was asked for and what came of it.
+#[derive(Clone, Default)]
 pub(super) struct Attempts {
+    /// When the last fetch began.
     last: Option<Instant>,
+    /// When the last fetch began that brought a key set.
+    succeeded: Option<Instant>,
+    /// When the next fetch begins by itself; `None`: now.
+    due: Option<Instant>,
     failures: u32,
-    /// An attempt began; still true after its requester went away.
-    is_open: bool,
+    /// Somebody asked for a key in vain during the cooldown: the next fetch begins when that is over.
+    is_wanted: bool,
+    unknown: UnknownKeys,
+    flight: Option<Flight>,
     pub(super) last_fault: Option<String>,
 }
 
@@ -54,17 +63,38 @@ impl KeySlot {
     pub(super) fn new(plan: &IssuerPlan) -> Self {
         Self {
             id: plan.id.clone(),
-            issuer: Arc::clone(&plan.issuer),
+            issuer: plan.kind.name(),
             source: plan.keys.clone(),
+            purpose: purpose(&plan.kind),
+            times: plan.key_times,
             current: ArcSwapOption::empty(),
             attempts: Mutex::default(),
-            flight: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// A slot with other times that goes on where this one is.
+    pub(super) fn with_times(&self, times: KeyTimes) -> Self {
+        let mut attempts = self.attempts().clone();
+        // Its own keys come with its own fetch; this one's ends here.
+        attempts.flight = None;
+        attempts.due = attempts.due.min(attempts.last.map(|last| last + times.refresh));
+        Self {
+            id: self.id.clone(),
+            issuer: Arc::clone(&self.issuer),
+            source: self.source.clone(),
+            purpose: self.purpose,
+            times,
+            current: ArcSwapOption::new(self.current.load_full()),
+            attempts: Mutex::new(attempts),
         }
     }
 
     /// The keys, unless there are none or they are older than the stale window.
     pub(crate) fn usable(&self, now: Instant) -> Option<Arc<LoadedKeys>> {
-        self.current.load_full().filter(|keys| !keys.is_stale(now))
+        self.current.load_full().filter(|keys| {
+            keys.fetched_at
+                .is_none_or(|at| now.saturating_duration_since(at) <= self.times.stale)
+        })
     }
 
     /// Time since the last good fetch.
@@ -78,23 +108,22 @@ impl KeySlot {
         self.current.load_full()
     }
 
-    /// The keys of a document that is part of the configuration.
-    pub(crate) fn document_keys(&self) -> Option<Arc<LoadedKeys>> {
-        if self.is_fetched() { None } else { self.loaded() }
-    }
-
     /// Why the last fetch failed.
     pub(crate) fn last_fault(&self) -> Option<String> {
         self.attempts().last_fault.clone()
     }
 
-    pub(super) fn serves(&self, plan: &IssuerPlan) -> bool {
-        self.id == plan.id && self.issuer == plan.issuer && self.source == plan.keys
+    /// True when it fetches what the plan asks for, whenever that is.
+    pub(super) fn has_source_of(&self, plan: &IssuerPlan) -> bool {
+        self.id == plan.id
+            && self.issuer == plan.kind.name()
+            && self.source == plan.keys
+            && self.purpose == purpose(&plan.kind)
     }
 
-    pub(super) fn is_fetched(&self) -> bool {
+    pub(crate) fn is_fetched(&self) -> bool {
         match self.source {
-            KeySource::Document(_) => false,
+            KeySource::Document(_) | KeySource::WorkloadApi(_) => false,
             KeySource::Url(_) | KeySource::Discovery => true,
         }
     }
@@ -103,55 +132,84 @@ impl KeySlot {
         self.usable(now).filter(|keys| Some(keys.generation) != seen)
     }
 
-    pub(super) fn is_cooling(&self, now: Instant) -> bool {
-        self.attempts()
-            .last
-            .is_some_and(|last| now.saturating_duration_since(last) < COOLDOWN)
-    }
-
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        if !self.is_fetched() {
-            return false;
-        }
-        let attempts = self.attempts();
-        let Some(last) = attempts.last.filter(|_| !attempts.is_open) else {
-            return true;
-        };
-        let pause = match attempts.failures {
-            0 => REFRESH,
-            failures => Duration::from_secs(1 << failures.min(6)).min(MAX_PAUSE),
-        };
-        now.saturating_duration_since(last) >= pause
-    }
-
     pub(super) fn attempts(&self) -> MutexGuard<'_, Attempts> {
         lock(&self.attempts)
     }
 }
 
 impl LoadedKeys {
-    fn is_stale(&self, now: Instant) -> bool {
-        self.fetched_at
-            .is_some_and(|at| now.saturating_duration_since(at) > STALE)
+    /// Keys that were handed to us rather than fetched.
+    pub(crate) fn delivered(set: KeySet, generation: u64, document: &[u8]) -> Self {
+        Self {
+            set: Arc::new(set),
+            generation,
+            document: Sha256::digest(document).into(),
+            fetched_at: None,
+        }
     }
 }
 
 impl Attempts {
-    pub(super) fn begin(&mut self, now: Instant) {
+    /// The fetch under way.
+    pub(super) fn flight(&self) -> Option<Flight> {
+        self.flight.clone()
+    }
+
+    /// True while requests may not begin another fetch.
+    pub(super) fn is_cooling(&self, now: Instant, times: &KeyTimes) -> bool {
+        self.last
+            .is_some_and(|last| now.saturating_duration_since(last) < times.cooldown)
+    }
+
+    /// True when a fetch begins by itself now.
+    pub(super) fn is_due(&self, now: Instant, times: &KeyTimes) -> bool {
+        self.due.is_none_or(|due| now >= due) || (self.is_wanted && !self.is_cooling(now, times))
+    }
+
+    /// Notes that somebody asks for a key. True when a fetch since the key was first asked for did not bring it,
+    /// so that another would not either.
+    pub(super) fn was_answered(&mut self, key_id: &str, now: Instant, times: &KeyTimes) -> bool {
+        self.unknown
+            .was_answered(key_id, now, self.succeeded, times.cooldown)
+    }
+
+    /// Asks for a fetch as soon as the cooldown is over.
+    pub(super) const fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
+    pub(super) fn begin(&mut self, now: Instant, flight: Flight) {
         self.last = Some(now);
-        self.is_open = true;
+        self.flight = Some(flight);
     }
 
-    pub(super) fn succeed(&mut self) {
-        self.is_open = false;
+    /// A key set arrived; `is_new` when it is not the one that was there.
+    pub(super) fn succeed(&mut self, began: Instant, pause: Duration, is_new: bool) {
+        self.flight = None;
+        self.succeeded = Some(began);
+        self.due = Some(began + pause);
         self.failures = 0;
+        self.is_wanted = false;
         self.last_fault = None;
+        if is_new {
+            self.unknown.forget();
+        }
     }
 
-    pub(super) fn fail(&mut self, fault: String) {
-        self.is_open = false;
+    pub(super) fn fail(&mut self, began: Instant, fault: String) {
+        self.flight = None;
         self.failures = self.failures.saturating_add(1);
+        let pause = Duration::from_secs(1 << self.failures.min(6)).min(MAX_PAUSE);
+        self.due = Some(began + pause);
         self.last_fault = Some(fault);
+    }
+}
+
+/// What the keys of an issuer are for.
+const fn purpose(kind: &IssuerKind) -> KeyPurpose {
+    match kind {
+        IssuerKind::Url(_) => KeyPurpose::Tokens,
+        IssuerKind::Spiffe(_) => KeyPurpose::JwtSvids,
     }
 }
 

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_model::Reason;
+use portcullis_model::{Reason, SpiffeId};
 use serde_json::{Map, Value};
 
 use super::strict_json;
+use crate::mtls::parse_workload;
 
 /// Largest token: twice what common servers accept as one field.
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;
@@ -30,6 +31,16 @@ impl TokenRefusal {
             check: check.into(),
         }
     }
+
+    /// Adds what would have passed.
+    pub(crate) fn with_expected(&self, expected: &str) -> Self {
+        Self::new(self.reason, format!("{}; what passes: {expected}", self.check))
+    }
+
+    /// What is answered should a check give neither an answer nor a refusal.
+    pub(crate) fn unproven() -> Self {
+        Self::new(Reason::TokenMalformed, "not every check gave an answer")
+    }
 }
 
 /// A parsed token; nothing in it is proven.
@@ -39,6 +50,8 @@ pub(crate) struct Token<'a> {
     pub(crate) algorithm: String,
     /// The `kid` member.
     pub(crate) key_id: Option<String>,
+    /// The `typ` member.
+    pub(crate) typ: Option<String>,
     /// All claims.
     pub(crate) claims: Map<String, Value>,
     /// What was signed.
@@ -52,6 +65,7 @@ pub(crate) struct Token<'a> {
 pub(crate) struct Jws<'a> {
     algorithm: String,
     key_id: Option<String>,
+    typ: Option<String>,
     payload: Vec<u8>,
     message: &'a str,
     signature: Vec<u8>,
@@ -60,7 +74,7 @@ pub(crate) struct Jws<'a> {
 impl<'a> Jws<'a> {
     /// Takes it apart.
     ///
-    /// Of the header only `alg`, `kid` and `crit` are read: `jwk`, `jku`, `x5c` and `x5u` let the sender choose the
+    /// Of the header only `alg`, `kid`, `typ` and `crit` are read: `jwk`, `jku`, `x5c` and `x5u` let the sender choose the
     /// key and are never looked at (RFC 8725 section 3.10).
     pub(crate) fn parse(text: &'a str) -> Result<Self, TokenRefusal> {
         if text.len() > MAX_TOKEN {
@@ -95,9 +109,15 @@ impl<'a> Jws<'a> {
             Some(Value::String(id)) if id.len() <= MAX_KEY_ID => Some(id),
             Some(_) => return Err(malformed("kid is not a short string")),
         };
+        let typ = match header.remove("typ") {
+            None => None,
+            Some(Value::String(typ)) => Some(typ),
+            Some(_) => return Err(malformed("typ is not a string")),
+        };
         Ok(Self {
             algorithm,
             key_id,
+            typ,
             payload,
             message,
             signature,
@@ -109,6 +129,7 @@ impl<'a> Jws<'a> {
         Token {
             algorithm: self.algorithm,
             key_id: self.key_id,
+            typ: self.typ,
             claims,
             message: self.message,
             signature: self.signature,
@@ -132,6 +153,11 @@ impl<'a> Token<'a> {
             Some(_) => Err(TokenRefusal::new(Reason::TokenClaims, "iss is not a string")),
             None => Err(TokenRefusal::new(Reason::TokenClaims, "iss is missing")),
         }
+    }
+
+    /// The unverified workload that a JWT-SVID speaks of: good for the same, and for nothing else.
+    pub(crate) fn unverified_workload(&self) -> Option<SpiffeId> {
+        parse_workload(self.claims.get("sub")?.as_str()?).ok()
     }
 }
 

@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use portcullis_model::{SpiffeId, TrustDomain};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tracing::warn;
 
 use super::anchors::Anchors;
 use super::peer::PeerIdentity;
 use super::workload_status::Contact;
 use crate::fault::IdentityFault;
+use crate::jwt::{KeyPurpose, KeySet, LoadedKeys};
 use crate::tls;
 
 /// Our own identity as a workload.
@@ -60,6 +63,8 @@ pub struct WorkloadIdentity {
     pub svid: Option<Svid>,
     /// Trust anchors by trust domain.
     pub bundles: BTreeMap<TrustDomain, Vec<CertificateDer<'static>>>,
+    /// JWT authorities by trust domain: JWK sets, as the agent sends them.
+    pub jwt_bundles: BTreeMap<TrustDomain, Bytes>,
 }
 
 /// A delivery, parsed.
@@ -73,15 +78,24 @@ pub(crate) struct Delivered {
     pub(super) svid_until: Option<SystemTime>,
     pub(crate) bundles: BTreeMap<TrustDomain, Arc<Anchors>>,
     /// The bundles as they came, to tell an equal delivery from a new one.
-    raw_bundles: BTreeMap<TrustDomain, Vec<CertificateDer<'static>>>,
+    pub(super) raw_bundles: BTreeMap<TrustDomain, Vec<CertificateDer<'static>>>,
 }
 
 /// The last delivery, for everything that follows it.
 #[derive(Debug)]
 pub struct WorkloadBoard {
     current: ArcSwap<Delivered>,
+    /// Apart from the rest: new keys for tokens are no reason to end sessions.
+    jwt_keys: ArcSwap<BTreeMap<TrustDomain, JwtBundle>>,
     contact: ArcSwap<Contact>,
     generations: AtomicU64,
+}
+
+/// The JWT authorities of one trust domain.
+#[derive(Clone, Debug)]
+struct JwtBundle {
+    document: Bytes,
+    keys: Arc<LoadedKeys>,
 }
 
 impl WorkloadBoard {
@@ -90,6 +104,7 @@ impl WorkloadBoard {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             current: ArcSwap::default(),
+            jwt_keys: ArcSwap::default(),
             contact: ArcSwap::default(),
             generations: AtomicU64::new(0),
         })
@@ -97,10 +112,13 @@ impl WorkloadBoard {
 
     /// Publishes a delivery and returns its generation; an equal one again keeps generation and sessions.
     ///
+    /// JWT authorities that cannot be read leave those that the domain had, and are no reason to refuse the rest.
+    ///
     /// # Errors
     /// When the SVID's key does not fit, its leaf does not carry the ID, or an anchor cannot be read;
     /// the previous delivery then stays.
-    pub fn publish(&self, delivery: WorkloadIdentity) -> Result<u64, IdentityFault> {
+    pub fn publish(&self, mut delivery: WorkloadIdentity) -> Result<u64, IdentityFault> {
+        self.publish_jwt_keys(std::mem::take(&mut delivery.jwt_bundles));
         let current = self.current.load();
         if current.equals(&delivery) {
             return Ok(current.generation);
@@ -136,6 +154,43 @@ impl WorkloadBoard {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.current.load().generation
+    }
+
+    /// Our own SPIFFE ID, once it was delivered.
+    pub(crate) fn own_id(&self) -> Option<Arc<SpiffeId>> {
+        self.current.load().own_id.clone()
+    }
+
+    /// The JWT authorities of a trust domain, when any were delivered.
+    pub(crate) fn jwt_keys(&self, domain: &TrustDomain) -> Option<Arc<LoadedKeys>> {
+        let bundles = self.jwt_keys.load();
+        bundles.get(domain).map(|bundle| Arc::clone(&bundle.keys))
+    }
+
+    fn publish_jwt_keys(&self, documents: BTreeMap<TrustDomain, Bytes>) {
+        let present = self.jwt_keys.load();
+        let mut bundles = BTreeMap::new();
+        for (domain, document) in documents {
+            let held = present.get(&domain);
+            let bundle = match held.filter(|held| held.document == document) {
+                Some(held) => held.clone(),
+                None => match (KeySet::parse(&document, KeyPurpose::JwtSvids), held) {
+                    (Ok(set), _) => JwtBundle {
+                        keys: Arc::new(LoadedKeys::delivered(set, self.next_generation(), &document)),
+                        document,
+                    },
+                    (Err(error), held) => {
+                        warn!(%domain, %error, "cannot use the trust domain's JWT authorities");
+                        match held {
+                            Some(held) => held.clone(),
+                            None => continue,
+                        }
+                    }
+                },
+            };
+            bundles.insert(domain, bundle);
+        }
+        self.jwt_keys.store(Arc::new(bundles));
     }
 
     pub(crate) fn current(&self) -> Arc<Delivered> {
@@ -183,23 +238,28 @@ mod tests {
 
     const US: &str = "spiffe://corp.example/gateway";
 
+    fn now() -> SystemTime {
+        crate::testing::now()
+    }
+
     fn delivery(svid: Svid, ca: &TestCa) -> WorkloadIdentity {
         let domain = TrustDomain::new("corp.example").unwrap();
         WorkloadIdentity {
             svid: Some(svid),
             bundles: [(domain, ca.anchors())].into(),
+            ..WorkloadIdentity::default()
         }
     }
 
     #[test]
     fn a_delivery_makes_the_board_ready_and_every_one_has_its_own_generation() {
         let (board, ca) = (WorkloadBoard::new(), TestCa::new("ca"));
-        assert!(!board.is_ready(crate::testing::now()));
+        assert!(!board.is_ready(now()));
 
         let first = board.publish(delivery(ca.leaf(&[US]).svid(US), &ca)).unwrap();
         let second = board.publish(delivery(ca.leaf(&[US]).svid(US), &ca)).unwrap();
 
-        assert!(board.is_ready(crate::testing::now()));
+        assert!(board.is_ready(now()));
         assert!(second > first);
         assert_eq!(board.generation(), second);
     }
