@@ -1,0 +1,187 @@
+//! Keys: what they are named, which are refused, and how they take turns.
+
+use super::*;
+
+#[test]
+fn a_key_is_named_by_its_thumbprint() {
+    // RFC 8037 appendices A.1 to A.3: the private key, and the thumbprint of the public one.
+    let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+    let der = format!("302e020100300506032b657004220420{seed}");
+    let der: Vec<u8> = (0..der.len())
+        .step_by(2)
+        .map(|index| u8::from_str_radix(&der[index..index + 2], 16).unwrap())
+        .collect();
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+
+    let key = SigningKey::read(&pem).unwrap();
+
+    assert_eq!(&**key.kid(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    assert_eq!(key.public()["x"], "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+}
+
+#[test]
+fn a_published_key_set_holds_nothing_private() {
+    for keys in [AssertionKeys::Made(DAY), given(&[&key_pem()])] {
+        let scene = Scene::set(keys);
+        let set = scene.runtime.assertion_keys();
+        let members: BTreeSet<&str> = set["keys"][0]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+
+        assert_eq!(members, ["alg", "crv", "kid", "kty", "use", "x", "y"].into());
+    }
+}
+
+#[test]
+fn keys_of_other_kinds_and_what_is_no_key_are_refused() {
+    let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)
+        .unwrap()
+        .serialize_pem();
+    let rsa = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)
+        .unwrap()
+        .serialize_pem();
+    let public = KeyPair::generate().unwrap().public_key_pem();
+    let refused = [
+        (p384, KeyRefusal::Unsupported),
+        (rsa, KeyRefusal::Unsupported),
+        (public, KeyRefusal::NotPem),
+        ("no key".to_owned(), KeyRefusal::NotPem),
+    ];
+
+    for (pem, refusal) in refused {
+        assert_eq!(SigningKey::read(&pem).unwrap_err(), refusal);
+        let (boards, _, _) = boards();
+        let problems = compile(&plan(given(&[&pem])), None, &boards).unwrap_err();
+        assert!(
+            problems.iter().any(|problem| problem.code == "assertion-key"),
+            "{problems}"
+        );
+    }
+    assert!(SigningKey::read(&key_pem()).is_ok());
+}
+
+#[test]
+fn the_same_key_twice_is_a_problem() {
+    let (boards, _, _) = boards();
+    let pem = key_pem();
+
+    let problems = compile(&plan(given(&[&pem, &pem])), None, &boards).unwrap_err();
+
+    assert!(problems.to_string().contains("twice"), "{problems}");
+}
+
+#[test]
+fn a_key_made_here_is_published_before_it_signs_and_until_what_it_signed_has_ended() {
+    let scene = Scene::set(AssertionKeys::Made(DAY));
+    let mut outstanding: Vec<(String, u64)> = Vec::new();
+    // What an application knows that asks for the key set once in the time it may be remembered.
+    let mut known = scene.runtime.assertion_keys();
+    let mut asked = scene.now();
+    let mut signers = BTreeSet::new();
+    let step = Duration::from_secs(20);
+
+    for number in 0..(3 * DAY.as_secs() / step.as_secs()) {
+        if scene.now() >= asked + KEY_SET_MAX_AGE {
+            known = scene.runtime.assertion_keys();
+            asked = scene.now();
+        }
+        // Some every 20 s, so that every assertion is renewed many times.
+        let mut principal = user(&format!("user-{}", number % 3), &[]);
+        principal.expires_at = Some(scene.now() + Duration::from_secs(600));
+        let token = scene.token(&principal);
+        signers.insert(decode_header(&token).unwrap().kid.unwrap());
+        outstanding.push((token, seconds(scene.now()) + 60));
+        outstanding.retain(|(_, end)| *end >= seconds(scene.now()));
+        if number % 50 == 0 || number % (DAY.as_secs() / step.as_secs()) < 12 {
+            for (token, _) in &outstanding {
+                assert!(verify(token, &known).is_some(), "step {number}");
+            }
+        }
+        assert!(scene.kids().len() <= 2);
+        scene.clock.advance(step);
+    }
+
+    assert_eq!(signers.len(), 3);
+    assert_eq!(
+        scene.kids().len(),
+        2,
+        "the fourth signs, and what the third signed has not ended"
+    );
+    scene.clock.advance(LIFETIME + LEEWAY + Duration::from_secs(1));
+    assert_eq!(scene.kids().len(), 1, "what has ended is published no longer");
+}
+
+#[test]
+fn a_key_whose_turn_came_late_is_published_before_it_signs_all_the_same() {
+    let scene = Scene::set(AssertionKeys::Made(DAY));
+    let old = decode_header(&scene.token(&workload())).unwrap().kid;
+    let long_lived = |scene: &Scene| {
+        let mut principal = workload();
+        principal.expires_at = Some(scene.now() + DAY);
+        decode_header(&scene.token(&principal)).unwrap().kid
+    };
+
+    // Nobody asked for anything for three days.
+    scene.clock.advance(DAY * 3);
+    assert_eq!(long_lived(&scene), old);
+    assert_eq!(scene.kids().len(), 2);
+    scene
+        .clock
+        .advance(LIFETIME + KEY_SET_MAX_AGE - Duration::from_secs(1));
+    assert_eq!(long_lived(&scene), old);
+    scene.clock.advance(Duration::from_secs(1));
+    assert_ne!(long_lived(&scene), old);
+}
+
+#[test]
+fn a_reload_with_other_keys_leaves_what_was_signed_verifiable() {
+    let (old, new) = (key_pem(), key_pem());
+    let ways: [(AssertionKeys, AssertionKeys); 4] = [
+        (given(&[&old]), given(&[&new, &old])),
+        // Even without the overlap that the documentation asks for.
+        (given(&[&old]), given(&[&new])),
+        (AssertionKeys::Made(DAY), given(&[&new])),
+        (given(&[&old]), AssertionKeys::Made(DAY)),
+    ];
+    for (before, after) in ways {
+        let overlaps = matches!(&after, AssertionKeys::Given(keys) if keys.len() == 2);
+        let mut scene = Scene::set(before);
+        let token = scene.token(&workload());
+
+        scene.reload(&plan(after));
+        let renewed = scene.token(&workload());
+
+        let keys = scene.runtime.assertion_keys();
+        assert_ne!(
+            decode_header(&renewed).unwrap().kid,
+            decode_header(&token).unwrap().kid
+        );
+        assert!(verify(&token, &keys).is_some() && verify(&renewed, &keys).is_some());
+        scene.clock.advance(LIFETIME + LEEWAY + Duration::from_secs(1));
+        let keys = scene.runtime.assertion_keys();
+        assert_eq!(verify(&token, &keys).is_some(), overlaps);
+        assert!(verify(&renewed, &keys).is_some());
+    }
+}
+
+#[test]
+fn a_reload_that_changes_nothing_about_assertions_keeps_what_is_remembered() {
+    let pem = key_pem();
+    let mut scene = Scene::set(given(&[&pem]));
+    let token = scene.token(&workload());
+
+    let mut moved = plan(given(&[&pem]));
+    moved.assertion.as_mut().unwrap().origin = Origin::of("elsewhere");
+    scene.reload(&moved);
+    assert_eq!(scene.token(&workload()), token);
+
+    let mut other = plan(given(&[&pem]));
+    other.assertion.as_mut().unwrap().issuer = "https://other.example".into();
+    scene.reload(&other);
+    assert_ne!(scene.token(&workload()), token);
+}
