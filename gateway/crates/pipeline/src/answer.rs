@@ -1,8 +1,9 @@
 //! Answers that the gateway gives itself: fixed ones, redirects, preflights, and problems (RFC 9457).
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use portcullis_identity::assertion::{KEY_SET_MAX_AGE, KEY_SET_MEDIA_TYPE};
 use portcullis_model::{Rejection, Violation};
 use serde::Serialize;
 
@@ -51,7 +52,7 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> LocalAnswer {
     };
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, PROBLEM_JSON);
-    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, id);
     }
@@ -69,6 +70,22 @@ pub fn problem(rejection: &Rejection, request_id: &str) -> LocalAnswer {
         status,
         headers,
         body: Bytes::from(body),
+    }
+}
+
+/// A key set, for whoever verifies what endpoints are told; remembered for as long as a key is published before it
+/// signs, and no longer.
+#[must_use]
+pub(crate) fn key_set(keys: &serde_json::Value) -> LocalAnswer {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(KEY_SET_MEDIA_TYPE));
+    if let Ok(value) = HeaderValue::try_from(format!("public, max-age={}", KEY_SET_MAX_AGE.as_secs())) {
+        headers.insert(CACHE_CONTROL, value);
+    }
+    LocalAnswer {
+        status: StatusCode::OK,
+        headers,
+        body: Bytes::from(keys.to_string()),
     }
 }
 

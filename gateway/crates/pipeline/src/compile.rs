@@ -228,8 +228,14 @@ fn compile_action(plan: &RoutePlan, rooms: &Rooms, problems: &mut Problems) -> O
                 problems.push(dangling(&plan.origin, "TLS material of pool", id.as_str()));
                 return None;
             }
-            Some(Action::Forward { pool, tls })
+            let forwarding = rooms.identity.forwarding(id);
+            Some(Action::Forward {
+                pool,
+                tls,
+                forwarding,
+            })
         }
+        ActionPlan::KeySet => Some(Action::KeySet),
         ActionPlan::Respond {
             status,
             body,

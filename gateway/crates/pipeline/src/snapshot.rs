@@ -10,7 +10,7 @@ use portcullis_admission::contract::Contract;
 use portcullis_admission::limit::LimitRef;
 use portcullis_admission::plan::UnknownOperations;
 use portcullis_admission::policy::AuthorizeRule;
-use portcullis_identity::{Authenticator, IdentityRuntime, UpstreamTls};
+use portcullis_identity::{Authenticator, Forwarding, IdentityRuntime, UpstreamTls};
 use portcullis_model::{ContractId, Guard, ListenerId, Origin, PoolId, RouteId};
 use portcullis_routing::RoutingRuntime;
 use portcullis_routing::pool::Pool;
@@ -115,7 +115,11 @@ pub enum Action {
         pool: Arc<Pool>,
         /// Over this TLS; `None` in plaintext.
         tls: Option<Arc<UpstreamTls>>,
+        /// What its endpoints are told of the principal; `None`: nothing.
+        forwarding: Option<Arc<Forwarding>>,
     },
+    /// It is answered with the key set by which endpoints verify what they are told.
+    KeySet,
     /// It is answered here.
     Answer {
         /// The status.

@@ -5,7 +5,9 @@ use portcullis_model::{Reason, Rejection, Stage};
 use portcullis_routing::attempt::Failure;
 
 use super::{Exchange, Observation, Progress};
+use crate::snapshot::Action;
 use crate::stages;
+use crate::stages::admitted::Admitted;
 use crate::stages::prepare_upstream::UpstreamHead;
 use crate::stages::select_endpoint::Target;
 
@@ -46,12 +48,39 @@ impl Exchange {
     /// Returns `internal` when called for a request that was not admitted.
     pub fn prepare_upstream(&self, target: &Target) -> Result<UpstreamHead, Rejection> {
         let admitted = self.admitted().ok_or_else(|| Rejection::new(Reason::Internal))?;
-        stages::prepare_upstream::prepare_upstream(
+        let mut head = stages::prepare_upstream::prepare_upstream(
             admitted,
             target,
             self.connection.peer.ip(),
             (&self.record.request_id, &self.trace),
-        )
+        )?;
+        self.forward_identity(admitted, &mut head.headers)?;
+        Ok(head)
+    }
+
+    /// Writes what the pool's endpoints are told of the principal, after everything that a route or a policy sets. An
+    /// attempt may come long after the request, so the time is read anew.
+    fn forward_identity(&self, admitted: &Admitted, headers: &mut HeaderMap) -> Result<(), Rejection> {
+        let Action::Forward {
+            forwarding: Some(forwarding),
+            ..
+        } = &admitted.route.action
+        else {
+            return Ok(());
+        };
+        let now = self.gateway.now().wall;
+        let connection = &self.connection;
+        let at = (&connection.listener, connection.sni());
+        let peer = connection.peer_identity().filter(|peer| {
+            // A rehearsal made no handshake that could have verified it.
+            forwarding.tells_certificate()
+                && (self.is_offline || self.snapshot.identity.vouches_for(at, peer, now))
+        });
+        let principal = &admitted.principal;
+        match self.is_offline {
+            true => forwarding.rehearse(principal, peer, now, headers),
+            false => forwarding.write(principal, peer, now, headers),
+        }
     }
 
     /// `retry`: an attempt ended without an answer, and why. `Ok`: call `select_endpoint` again.

@@ -20,7 +20,7 @@ use portcullis_model::Rejection;
 
 use self::match_route::Matched;
 use self::validate_head::Checked;
-use crate::answer::LocalAnswer;
+use crate::answer::{self, LocalAnswer};
 use crate::connection::RawHead;
 use crate::context::Context;
 use crate::snapshot::Action;
@@ -51,7 +51,7 @@ pub(crate) async fn admit(context: &mut Context<'_>, raw: RawHead<'_>) -> Result
         return Ok(Outcome::NeedsBody(Box::new(checked)));
     }
     let admitted = authorize::authorize(context, checked, None)?;
-    Ok(conclude(admitted))
+    Ok(conclude(context, admitted))
 }
 
 /// The rest for a route whose policy reads the body: `validate_body` runs before `authorize`.
@@ -62,23 +62,23 @@ pub(crate) fn admit_with_body(
 ) -> Result<Outcome, Rejection> {
     let (checked, body) = validate_body::validate_body(context, checked, body)?;
     let admitted = authorize::authorize(context, checked, Some(body))?;
-    Ok(conclude(admitted))
+    Ok(conclude(context, admitted))
 }
 
 /// An admitted request is forwarded, or answered by its route.
-fn conclude(admitted: Admitted) -> Outcome {
-    let Action::Answer {
-        status,
-        headers,
-        body,
-    } = &admitted.route.action
-    else {
-        return Outcome::Forward(Box::new(admitted));
-    };
-    let mut answer = LocalAnswer {
-        status: *status,
-        headers: headers.clone(),
-        body: body.clone(),
+fn conclude(context: &Context<'_>, admitted: Admitted) -> Outcome {
+    let mut answer = match &admitted.route.action {
+        Action::Forward { .. } => return Outcome::Forward(Box::new(admitted)),
+        Action::KeySet => answer::key_set(&context.snapshot.identity.assertion_keys()),
+        Action::Answer {
+            status,
+            headers,
+            body,
+        } => LocalAnswer {
+            status: *status,
+            headers: headers.clone(),
+            body: body.clone(),
+        },
     };
     observe::local_fields(&admitted, &mut answer.headers);
     Outcome::Answer(answer)

@@ -10,11 +10,17 @@ use crate::answer::REQUEST_ID;
 use crate::snapshot::RouteBundle;
 use crate::stages::admitted::Admitted;
 
-/// Fields of an endpoint that only the gateway may say, and its name, which is nobody's business.
+/// Fields of an endpoint that only the gateway may say, what it said to the endpoint about the client (an endpoint
+/// that echoes its request would hand it out), and the endpoint's name, which is nobody's business.
 fn is_ours(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "ratelimit" | "ratelimit-policy" | "server" | "x-request-id"
+        "ratelimit"
+            | "ratelimit-policy"
+            | "server"
+            | "x-forwarded-client-cert"
+            | "x-portcullis-identity"
+            | "x-request-id"
     )
 }
 

@@ -13,7 +13,7 @@ use super::normalize::Canonical;
 use super::observe::set_fields;
 use super::select_endpoint::Target;
 use crate::answer::REQUEST_ID;
-use crate::plan::HostRewrite;
+use crate::plan::{HostRewrite, SchemeKind};
 use crate::stages::admitted::Admitted;
 use crate::trace::{TRACEPARENT, TRACESTATE, TraceContext};
 
@@ -51,8 +51,8 @@ pub(crate) fn prepare_upstream(
     let canonical = &*admitted.canonical;
     let fields = &admitted.route.plan.request_fields;
     let mut headers = HeaderMap::with_capacity(canonical.headers.len() + OURS + fields.set.len());
-    // The proof was ours to check; an endpoint that could replay it would be a second identity provider.
-    let is_proof = |name: &HeaderName| admitted.principal.proof == Proof::Jwt && *name == AUTHORIZATION;
+    let proves_to_us = is_proof(admitted);
+    let is_proof = |name: &HeaderName| proves_to_us && *name == AUTHORIZATION;
     let is_orphan = |name: &HeaderName| !trace.is_continued && *name == TRACESTATE;
     for (name, value) in &canonical.headers {
         if *name != EXPECT && !is_proof(name) && !is_orphan(name) {
@@ -88,6 +88,31 @@ pub(crate) fn prepare_upstream(
         headers,
         is_websocket: canonical.wants_websocket,
     })
+}
+
+/// True when the request's `Authorization` is a proof for us: an endpoint that could replay it would be a second
+/// identity provider. That holds for the token that proved the principal, and for a bearer token that lay beside a
+/// certificate on a route that takes either. On any other route the field is between client and endpoint.
+fn is_proof(admitted: &Admitted) -> bool {
+    let takes_tokens = admitted
+        .route
+        .plan
+        .authenticate
+        .iter()
+        .any(|scheme| matches!(scheme.scheme, SchemeKind::Jwt(_)));
+    if !takes_tokens {
+        return false;
+    }
+    let is_bearer = |value: &HeaderValue| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+    };
+    admitted.principal.proof == Proof::Jwt
+        || admitted
+            .canonical
+            .headers
+            .get(AUTHORIZATION)
+            .is_some_and(is_bearer)
 }
 
 /// The values that are new with every request: parts of one buffer, so that they cost one allocation together.

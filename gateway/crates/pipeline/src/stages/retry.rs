@@ -183,7 +183,7 @@ impl Attempts {
 fn pool_of(admitted: &Admitted) -> Option<&Pool> {
     match &admitted.route.action {
         Action::Forward { pool, .. } => Some(pool),
-        Action::Answer { .. } => None,
+        Action::Answer { .. } | Action::KeySet => None,
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn select_endpoint(
     attempts: &mut Attempts,
     draw: Draw,
 ) -> Result<Target, Rejection> {
-    let Action::Forward { pool, tls } = &admitted.route.action else {
+    let Action::Forward { pool, tls, .. } = &admitted.route.action else {
         return Err(Rejection::new(Reason::Internal).with_private("a route without a pool has no endpoint"));
     };
     let selection = pool
