@@ -12,9 +12,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portcullis_model::{Principal, Proof, Reason, Rejection};
+use portcullis_model::{Principal, Proof, Reason, Rejection, TrustId};
 
 use crate::boards::Boards;
+use crate::deny::DenyEntry;
 use crate::jwt::Verified;
 use crate::mtls::PeerIdentity;
 
@@ -26,7 +27,7 @@ pub struct Standing(Rest);
 enum Rest {
     Nothing,
     Token(Arc<Verified>),
-    Certificate,
+    Certificate(TrustId),
 }
 
 impl Standing {
@@ -41,9 +42,9 @@ impl Standing {
         Self(Rest::Token(verified))
     }
 
-    /// Proven by the certificate of the connection.
-    pub(crate) const fn certificate() -> Self {
-        Self(Rest::Certificate)
+    /// Proven by the certificate of the connection, under this trust.
+    pub(crate) const fn certificate(trust: TrustId) -> Self {
+        Self(Rest::Certificate(trust))
     }
 
     /// Asks again whether the proof holds: its time, then the deny list.
@@ -62,8 +63,17 @@ impl Standing {
         if principal.expires_at.is_some_and(|end| now >= end) {
             return Err(expired(principal.proof));
         }
-        let _ = (boards, peer);
-        Ok(())
+        match (&self.0, peer) {
+            (Rest::Token(verified), _) => {
+                let entry = boards.denied.denies_token(&verified.names, now);
+                refuse_denied(Reason::TokenRevoked, entry)
+            }
+            (Rest::Certificate(trust), Some(peer)) => {
+                let entry = boards.denied.denies_certificate(peer, trust, now);
+                refuse_denied(Reason::CertificateRevoked, entry)
+            }
+            (Rest::Certificate(_), None) | (Rest::Nothing, _) => Ok(()),
+        }
     }
 }
 
@@ -74,6 +84,15 @@ pub(crate) fn end_of(peer: &PeerIdentity, now: SystemTime) -> SystemTime {
         peer.valid_until
     } else {
         peer.not_after
+    }
+}
+
+fn refuse_denied(reason: Reason, entry: Option<Arc<DenyEntry>>) -> Result<(), Rejection> {
+    match entry {
+        Some(entry) => Err(Rejection::new(reason)
+            .with_private(entry.to_string())
+            .decided_by(&entry.origin())),
+        None => Ok(()),
     }
 }
 
@@ -93,7 +112,7 @@ impl fmt::Debug for Standing {
         f.write_str(match self.0 {
             Rest::Nothing => "Standing(nothing)",
             Rest::Token(_) => "Standing(token)",
-            Rest::Certificate => "Standing(certificate)",
+            Rest::Certificate(_) => "Standing(certificate)",
         })
     }
 }

@@ -138,10 +138,13 @@ impl DenyList {
         Arc::clone(self.sides.load().of(side))
     }
 
-    /// Replaces one side whole.
-    pub fn publish(&self, side: Side, index: DenyIndex) {
+    /// Replaces one side whole and gives the one before back: freeing a million entries takes its time, and must not
+    /// happen to the request that looked at them last.
+    pub fn publish(&self, side: Side, index: DenyIndex) -> Arc<DenyIndex> {
         let _turn = self.take_turn();
+        let before = self.entries(side);
         self.swap(side, index);
+        before
     }
 
     /// Adds an entry to the admin port's side; one with the same name gives way to it.

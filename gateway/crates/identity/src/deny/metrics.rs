@@ -1,5 +1,7 @@
 //! What is counted about the deny list.
 
+use std::time::SystemTime;
+
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::index::DenyIndex;
@@ -9,7 +11,7 @@ use super::name::DenyKind;
 pub const DENY_ENTRIES: &str = "portcullis_identity_deny_entries";
 /// Credentials that were refused by an entry, by its kind.
 pub const DENY_HITS: &str = "portcullis_identity_deny_hits_total";
-/// Readings of the file by outcome: `published`, `unchanged`, `failed`.
+/// Readings of the file by outcome: `published`, `failed`.
 pub const DENY_LOADS: &str = "portcullis_identity_deny_loads_total";
 /// When the file was last read well, in seconds since the epoch.
 pub const DENY_LOADED: &str = "portcullis_identity_deny_loaded_timestamp_seconds";
@@ -21,12 +23,9 @@ pub const DENY_LOAD_FAILED: &str = "portcullis_identity_deny_load_failed";
 pub struct DenyMetrics {
     pub(super) entries: IntGaugeVec,
     pub(super) hits: IntCounterVec,
-    /// Readings of the file by outcome; whoever reads it counts.
-    pub loads: IntCounterVec,
-    /// When the file was last read well.
-    pub loaded: IntGauge,
-    /// 1 while the file on disk cannot be used.
-    pub load_failed: IntGauge,
+    loads: IntCounterVec,
+    loaded: IntGauge,
+    load_failed: IntGauge,
 }
 
 impl DenyMetrics {
@@ -65,6 +64,9 @@ impl DenyMetrics {
         for kind in DenyKind::ALL {
             metrics.hits.with_label_values(&[kind.as_str()]);
         }
+        for outcome in ["published", "failed"] {
+            metrics.loads.with_label_values(&[outcome]);
+        }
         metrics
     }
 
@@ -78,6 +80,31 @@ impl DenyMetrics {
         registry.register(Box::new(self.loads.clone()))?;
         registry.register(Box::new(self.loaded.clone()))?;
         registry.register(Box::new(self.load_failed.clone()))
+    }
+
+    /// The file was read well at this moment, and what stands in it holds.
+    pub fn loaded(&self, now: SystemTime) {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.loaded.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        self.loads.with_label_values(&["published"]).inc();
+        self.load_failed.set(0);
+    }
+
+    /// The file on disk cannot be used, and what was read before holds.
+    pub fn load_failed(&self) {
+        self.loads.with_label_values(&["failed"]).inc();
+        self.load_failed.set(1);
+    }
+
+    /// No file is configured, so none can be wrong.
+    pub fn without_file(&self) {
+        self.load_failed.set(0);
+    }
+
+    /// True while the file on disk cannot be used.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.load_failed.get() != 0
     }
 
     /// Shows how many entries a source has now.
