@@ -129,8 +129,11 @@ fn challenge_of(rejection: &Rejection) -> String {
 
 mod claims_tests;
 mod deny_tests;
+mod examination_tests;
 mod keys_tests;
 mod memory_tests;
+mod rules_tests;
+mod svid_tests;
 
 #[test]
 fn the_issuer_is_chosen_by_the_exact_iss_among_those_of_the_route() {
