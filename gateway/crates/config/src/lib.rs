@@ -10,6 +10,7 @@
 
 mod boot;
 mod compile;
+mod deny_list;
 mod file;
 mod link;
 mod load;
@@ -21,6 +22,7 @@ mod state_dir;
 
 pub use boot::{AccessLogTarget, BootListener, BootPlan, EgressHost};
 pub use compile::compile;
+pub use deny_list::{MAX_DENY_ENTRIES, read_deny_entry, read_deny_list, read_kept_entries, unknown_names};
 pub use file::json_schema;
 pub use load::{LoadOptions, Loaded, Refused, load};
 pub use render::{problems_to_json, render};

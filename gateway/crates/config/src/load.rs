@@ -50,6 +50,15 @@ pub struct Refused {
     pub sources: Sources,
 }
 
+impl Refused {
+    /// The same with the files of the configuration that named what is refused, for the snippets.
+    #[must_use]
+    pub fn with_sources_of(mut self, loaded: &Loaded) -> Self {
+        self.sources.extend(loaded.sources.clone());
+        self
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the configuration has problems\n{}", self.problems)

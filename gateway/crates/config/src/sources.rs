@@ -39,6 +39,17 @@ impl Sources {
         self.paths.iter().map(PathBuf::as_path)
     }
 
+    /// Takes over what another reading read.
+    pub fn extend(&mut self, other: Self) {
+        self.texts.extend(other.texts);
+        self.paths.extend(other.paths);
+    }
+
+    /// Keeps a text for snippets.
+    pub(crate) fn show(&mut self, name: &Arc<str>, text: Arc<str>) {
+        self.texts.insert(Arc::clone(name), text);
+    }
+
     /// The text of a configuration file or document, by its name in an `Origin`; never a key or a secret.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {

@@ -2,6 +2,7 @@
 //!
 //! A `GatewayPlan` exists only when it is valid: names resolve, units are parsed, patterns are well-formed.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,17 @@ pub struct GatewayPlan {
     pub trusted_proxies: Vec<IpNet>,
     /// Ceiling for all bodies held at once, in bytes.
     pub held_bodies: u64,
+    /// The deny list's file.
+    pub deny_list: Option<DenyListPlan>,
+}
+
+/// Where the deny list is; what stands in it changes on its own and is no part of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenyListPlan {
+    /// The file.
+    pub path: Arc<Path>,
+    /// Where it is named.
+    pub origin: Origin,
 }
 
 /// A door, without its addresses (those are fixed until restart).

@@ -5,6 +5,7 @@
 //! [`patterns`] are the values, the other modules the sections.
 
 pub(crate) mod admissions;
+pub(crate) mod denials;
 pub(crate) mod gateway;
 pub(crate) mod guards;
 pub(crate) mod identities;
@@ -37,6 +38,8 @@ section! {
         optional identity: identities::OwnIdentity,
         /// Token issuers, by name.
         optional issuers: Named<identities::Issuer>,
+        /// Credentials that are refused although they are right.
+        optional revocation: denials::Revocation,
         /// OpenAPI documents, by name.
         optional contracts: Named<admissions::Contract>,
         /// Policies, by name.

@@ -5,6 +5,7 @@
 //! Size, depth and the expansion of aliases are bounded: the file may be hostile or simply broken.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span};
@@ -15,6 +16,10 @@ use serde_json::{Map, Number, Value};
 const MAX_DEPTH: usize = 64;
 /// Nodes beyond this, counting what aliases expand to, are refused: about a hundred for each of 10,000 routes.
 const MAX_NODES: usize = 1_000_000;
+/// The same for one item of a long list, whose items are flat.
+const MAX_ITEM_NODES: usize = 256;
+/// So many keys of a mapping are found faster by looking at each than by a hash.
+const FEW_KEYS: usize = 8;
 
 /// Where a node stands.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -146,19 +151,23 @@ fn plain_to_json(text: &str) -> Value {
 /// # Errors
 /// The problem that ends the reading: a syntax error, or a bound.
 pub(crate) fn parse(text: &str, file: &Arc<str>, problems: &mut Problems) -> Result<Option<Node>, Stop> {
-    let mut options = Options::default();
-    options.flow_nesting_limit = MAX_DEPTH;
-    options.block_nesting_limit = MAX_DEPTH;
-    options.set_emit_comments(false);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder {
-        parser: Parser::new_from_str_with_options(text, options),
-        file,
-        anchors: HashMap::new(),
-        nodes: 0,
-        problems,
-    };
-    builder.document()
+    Builder::new(text, file, problems).document()
+}
+
+/// Reads one document that is a list and gives every item away as soon as it is read, so that a list of a million
+/// takes the memory of one; false when there is no document at all. Anything else than a list is a problem.
+///
+/// # Errors
+/// The problem that ends the reading: a syntax error, a bound, or one of `take`'s.
+pub(crate) fn each_item(
+    text: &str,
+    file: &Arc<str>,
+    problems: &mut Problems,
+    take: impl FnMut(usize, &Node, &mut Problems) -> Result<(), Stop>,
+) -> Result<bool, Stop> {
+    let mut builder = Builder::new(text, file, problems);
+    builder.max_nodes = MAX_ITEM_NODES;
+    builder.list(take)
 }
 
 /// The problem that ends the reading of a file.
@@ -169,10 +178,45 @@ struct Builder<'input, 'a> {
     file: &'a Arc<str>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    max_nodes: usize,
     problems: &'a mut Problems,
 }
 
-impl<'input> Builder<'input, '_> {
+/// The way from the root to a node; a text only where a problem needs one.
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    Root,
+    Key(&'a Way<'a>, &'a str),
+    Item(&'a Way<'a>, usize),
+}
+
+impl fmt::Display for Way<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Key(above, key) => f.write_str(&join(&above.to_string(), key)),
+            Self::Item(above, index) => write!(f, "{above}[{index}]"),
+        }
+    }
+}
+
+impl<'input, 'a> Builder<'input, 'a> {
+    fn new(text: &'input str, file: &'a Arc<str>, problems: &'a mut Problems) -> Self {
+        let mut options = Options::default();
+        options.flow_nesting_limit = MAX_DEPTH;
+        options.block_nesting_limit = MAX_DEPTH;
+        options.set_emit_comments(false);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self {
+            parser: Parser::new_from_str_with_options(text, options),
+            file,
+            anchors: HashMap::new(),
+            nodes: 0,
+            max_nodes: MAX_NODES,
+            problems,
+        }
+    }
+
     fn document(&mut self) -> Result<Option<Node>, Stop> {
         let mut root = None;
         loop {
@@ -180,20 +224,63 @@ impl<'input> Builder<'input, '_> {
             match event {
                 Event::StreamEnd => return Ok(root),
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-                _ if root.is_some() => {
-                    let place = self.place(&span);
-                    return Err(Box::new(
-                        Problem::error(
-                            "yaml-documents",
-                            &place.origin(""),
-                            "a second document in one file",
-                        )
-                        .with_hint("remove the `---` between them, or use a directory of files"),
-                    ));
-                }
-                event => root = Some(self.node(event, &span, "", 0)?),
+                _ if root.is_some() => return Err(self.second_document(&span)),
+                event => root = Some(self.node(event, &span, Way::Root, 0)?),
             }
         }
+    }
+
+    fn list(
+        &mut self,
+        mut take: impl FnMut(usize, &Node, &mut Problems) -> Result<(), Stop>,
+    ) -> Result<bool, Stop> {
+        let mut is_there = false;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(is_there),
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                _ if is_there => return Err(self.second_document(&span)),
+                Event::SequenceStart(_, _, tag) => {
+                    is_there = true;
+                    let place = self.place(&span);
+                    self.refuse_tag(tag.is_some(), &place, Way::Root);
+                    self.items(&mut take)?;
+                }
+                event => {
+                    is_there = true;
+                    let node = self.node(event, &span, Way::Root, 0)?;
+                    let origin = node.place.origin("");
+                    let message = format!("expected a list, found {}", node.describe());
+                    self.problems.push(Problem::error("wrong-type", &origin, message));
+                }
+            }
+        }
+    }
+
+    fn items(
+        &mut self,
+        take: &mut impl FnMut(usize, &Node, &mut Problems) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        for index in 0.. {
+            let (event, span) = self.next()?;
+            if event == Event::SequenceEnd {
+                break;
+            }
+            self.nodes = 0;
+            let item = self.node(event, &span, Way::Item(&Way::Root, index), 1)?;
+            take(index, &item, self.problems)?;
+        }
+        Ok(())
+    }
+
+    fn second_document(&self, span: &Span) -> Stop {
+        let problem = Problem::error(
+            "yaml-documents",
+            &self.place(span).origin(""),
+            "a second document in one file",
+        );
+        Box::new(problem.with_hint("remove the `---` between them, or use a directory of files"))
     }
 
     fn next(&mut self) -> Result<(Event<'input>, Span), Stop> {
@@ -227,14 +314,17 @@ impl<'input> Builder<'input, '_> {
         }
     }
 
-    fn node(&mut self, event: Event<'input>, span: &Span, path: &str, depth: usize) -> Result<Node, Stop> {
+    fn node(&mut self, event: Event<'input>, span: &Span, path: Way<'_>, depth: usize) -> Result<Node, Stop> {
         let place = self.place(span);
         self.nodes += 1;
-        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
-            let message = format!("nested deeper than {MAX_DEPTH} levels or larger than {MAX_NODES} values");
+        if depth > MAX_DEPTH || self.nodes > self.max_nodes {
+            let message = format!(
+                "nested deeper than {MAX_DEPTH} levels or larger than {} values",
+                self.max_nodes
+            );
             return Err(Box::new(Problem::error(
                 "too-large",
-                &place.origin(path),
+                &place.origin(path.to_string()),
                 message,
             )));
         }
@@ -271,47 +361,47 @@ impl<'input> Builder<'input, '_> {
                 let message = format!("not valid YAML here: {other:?}");
                 Err(Box::new(Problem::error(
                     "yaml-syntax",
-                    &place.origin(path),
+                    &place.origin(path.to_string()),
                     message,
                 )))
             }
         }
     }
 
-    fn alias(&mut self, anchor: usize, place: &Place, path: &str) -> Result<Node, Stop> {
+    fn alias(&mut self, anchor: usize, place: &Place, path: Way<'_>) -> Result<Node, Stop> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
             let message = "an alias inside its own anchor";
             return Err(Box::new(Problem::error(
                 "yaml-alias",
-                &place.origin(path),
+                &place.origin(path.to_string()),
                 message,
             )));
         };
         self.nodes += node.count();
-        if self.nodes > MAX_NODES {
-            let message = format!("aliases expand to more than {MAX_NODES} values");
+        if self.nodes > self.max_nodes {
+            let message = format!("aliases expand to more than {} values", self.max_nodes);
             return Err(Box::new(Problem::error(
                 "too-large",
-                &place.origin(path),
+                &place.origin(path.to_string()),
                 message,
             )));
         }
         Ok(node)
     }
 
-    fn sequence(&mut self, path: &str, depth: usize) -> Result<Vec<Node>, Stop> {
+    fn sequence(&mut self, path: Way<'_>, depth: usize) -> Result<Vec<Node>, Stop> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next()?;
             if event == Event::SequenceEnd {
                 return Ok(items);
             }
-            let item = self.node(event, &span, &format!("{path}[{}]", items.len()), depth + 1)?;
+            let item = self.node(event, &span, Way::Item(&path, items.len()), depth + 1)?;
             items.push(item);
         }
     }
 
-    fn mapping(&mut self, path: &str, depth: usize) -> Result<Vec<Entry>, Stop> {
+    fn mapping(&mut self, path: Way<'_>, depth: usize) -> Result<Vec<Entry>, Stop> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut lines: HashMap<String, u32> = HashMap::new();
         loop {
@@ -322,21 +412,27 @@ impl<'input> Builder<'input, '_> {
             let name = self.node(event, &span, path, depth + 1)?;
             let (event, span) = self.next()?;
             let NodeKind::Scalar { text: key, .. } = name.kind else {
-                let problem = Problem::error("wrong-type", &name.place.origin(path), "a key must be a text");
+                let problem = Problem::error(
+                    "wrong-type",
+                    &name.place.origin(path.to_string()),
+                    "a key must be a text",
+                );
                 self.problems.push(problem);
                 self.node(event, &span, path, depth + 1)?;
                 continue;
             };
-            let child = join(path, &key);
-            let value = self.node(event, &span, &child, depth + 1)?;
-            if let Some(line) = lines.get(&key) {
+            let value = self.node(event, &span, Way::Key(&path, &key), depth + 1)?;
+            if let Some(line) = first_line(&entries, &lines, &key) {
                 let message = format!("{key:?} stands here a second time");
-                let problem = Problem::error("duplicate-key", &name.place.origin(child), message)
+                let origin = name.place.origin(Way::Key(&path, &key).to_string());
+                let problem = Problem::error("duplicate-key", &origin, message)
                     .with_hint(format!("the first one is on line {line}"));
                 self.problems.push(problem);
                 continue;
             }
-            lines.insert(key.clone(), name.place.line);
+            if entries.len() >= FEW_KEYS {
+                lines.insert(key.clone(), name.place.line);
+            }
             entries.push(Entry {
                 key,
                 place: name.place,
@@ -345,11 +441,11 @@ impl<'input> Builder<'input, '_> {
         }
     }
 
-    fn refuse_tag(&mut self, tagged: bool, place: &Place, path: &str) {
+    fn refuse_tag(&mut self, tagged: bool, place: &Place, path: Way<'_>) {
         if tagged {
             self.problems.push(Problem::error(
                 "yaml-tag",
-                &place.origin(path),
+                &place.origin(path.to_string()),
                 "YAML tags are not used here",
             ));
         }
@@ -360,6 +456,13 @@ impl<'input> Builder<'input, '_> {
             self.anchors.insert(anchor, node.clone());
         }
     }
+}
+
+/// The line of a key that stands there already: the first few are looked through, the others looked up.
+fn first_line(entries: &[Entry], lines: &HashMap<String, u32>, key: &str) -> Option<u32> {
+    let few = entries.iter().take(FEW_KEYS).find(|entry| entry.key == key);
+    few.map(|entry| entry.place.line)
+        .or_else(|| lines.get(key).copied())
 }
 
 /// The path of a key below an object: `pools.orders`, or `hosts["a.example"]` for a name with dots.
@@ -373,108 +476,5 @@ pub(crate) fn join(path: &str, key: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> (Option<Node>, Problems) {
-        let mut problems = Problems::new();
-        let node = parse(text, &"test.yaml".into(), &mut problems).unwrap_or_else(|stop| {
-            problems.push(*stop);
-            None
-        });
-        (node, problems)
-    }
-
-    #[test]
-    fn values_keep_their_line_and_column() {
-        let (node, problems) = read("a:\n  b: [1, two]\n");
-
-        assert!(problems.is_empty());
-        let NodeKind::Mapping(entries) = node.unwrap().kind else {
-            panic!("not a mapping")
-        };
-        let NodeKind::Mapping(inner) = &entries[0].value.kind else {
-            panic!("not a mapping")
-        };
-        let NodeKind::Sequence(items) = &inner[0].value.kind else {
-            panic!("not a list")
-        };
-        assert_eq!((items[1].place.line, items[1].place.column), (2, 10));
-    }
-
-    #[test]
-    fn every_duplicate_key_is_reported() {
-        let (_, problems) = read("a: 1\na: 2\nb: { c: 1, c: 2 }\n");
-
-        let paths: Vec<_> = problems
-            .iter()
-            .map(|problem| problem.origin.path.to_string())
-            .collect();
-        assert_eq!(paths, ["a", "b.c"]);
-    }
-
-    #[test]
-    fn aliases_that_expand_without_end_are_refused() {
-        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..9 {
-            let previous = level - 1;
-            let refs = vec![format!("*a{previous}"); 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{refs}]\n"));
-        }
-
-        let (node, problems) = read(&text);
-
-        assert!(node.is_none());
-        assert!(problems.iter().any(|problem| problem.code == "too-large"));
-    }
-
-    #[test]
-    fn nesting_without_end_is_refused() {
-        let (node, problems) = read(&"[".repeat(10_000));
-
-        assert!(node.is_none());
-        assert!(problems.has_errors());
-    }
-
-    #[test]
-    fn garbage_is_a_problem_and_never_a_panic() {
-        for text in [
-            "a: b: c",
-            "- a\nb",
-            "*a",
-            "a: 'x",
-            "[1, 2",
-            "{a: 1",
-            "? [a]\n: b",
-            "a: 1\n---\nb: 2",
-            "!!str a",
-        ] {
-            let (_, problems) = read(text);
-            assert!(problems.has_errors(), "{text:?} was accepted");
-        }
-        for text in [
-            "\u{0}",
-            "\t- x",
-            "&a *a",
-            "%YAML 9\n---\n",
-            "\u{feff}a: 1",
-            "|",
-            ">",
-            "? ",
-            "- - - -",
-        ] {
-            let _ = read(text);
-        }
-    }
-
-    #[test]
-    fn plain_scalars_follow_the_core_schema_and_quoted_ones_are_text() {
-        let (node, _) = read("[1, -2, 1.5, true, ~, \"1\", 1.2.3, 18446744073709551615]");
-
-        let value = node.unwrap().to_json();
-        assert_eq!(
-            value,
-            serde_json::json!([1, -2, 1.5, true, null, "1", "1.2.3", u64::MAX])
-        );
-    }
-}
+#[path = "tree_tests.rs"]
+mod tests;

@@ -11,10 +11,11 @@ mod pem;
 mod routes;
 mod routing;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_model::{Origin, Problem, Problems, RegionId};
-use portcullis_pipeline::plan::GatewayPlan;
+use portcullis_pipeline::plan::{DenyListPlan, GatewayPlan};
 use serde_json::Value;
 
 use crate::boot::BootPlan;
@@ -53,8 +54,19 @@ pub(crate) fn plans(
         routes,
         trusted_proxies: gateway::trusted_proxies(file),
         held_bodies: gateway::held_bodies(file),
+        deny_list: deny_list(file),
     };
     Some((gateway::boot(file, region, &mut resolver), live))
+}
+
+/// Only where it is: it is read by whoever follows it.
+fn deny_list(file: &GatewayFile) -> Option<DenyListPlan> {
+    let path = file.revocation.get()?.deny_list.at()?;
+    let name = Files::name_beside(&path.origin, &path.value.0);
+    Some(DenyListPlan {
+        path: Arc::from(Path::new(name.as_ref())),
+        origin: path.origin.clone(),
+    })
 }
 
 impl Resolver<'_, '_> {

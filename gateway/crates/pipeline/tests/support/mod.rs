@@ -269,6 +269,7 @@ pub fn plan(routes: Vec<RoutePlan>) -> GatewayPlan {
         routes,
         trusted_proxies: Vec::new(),
         held_bodies: 1024 * 1024,
+        deny_list: None,
     }
 }
 

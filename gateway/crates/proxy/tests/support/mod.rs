@@ -284,6 +284,7 @@ pub fn plan(route: RoutePlan, endpoints: &[SocketAddr]) -> GatewayPlan {
         routes: vec![route],
         trusted_proxies: Vec::new(),
         held_bodies: 16 * 1024 * 1024,
+        deny_list: None,
     }
 }
 

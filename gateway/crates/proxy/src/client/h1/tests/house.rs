@@ -73,6 +73,7 @@ impl Echo {
             routes: Vec::new(),
             trusted_proxies: Vec::new(),
             held_bodies: 1024,
+            deny_list: None,
         };
         let (snapshot, _) = compile(Arc::new(plan), None, &boards, "test".to_owned()).unwrap();
         let records = Arc::new(Kept::default());
