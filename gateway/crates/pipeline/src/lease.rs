@@ -27,7 +27,13 @@ pub(crate) struct Lease {
     pub(crate) beats: u64,
     /// The route of the configuration that judged it last; `None` while that is the one it began with.
     pub(crate) route: Option<Arc<RouteBundle>>,
+    /// How often a policy was asked in vain since.
+    pub(crate) unanswered: u8,
 }
+
+/// How often a policy that gives no answer in time is asked again. A reload asks for everything that lives at once, and
+/// what that costs must not be what ends it; one that never answers denies, as it would deny a new request.
+const PATIENCE: u8 = 3;
 
 /// What another configuration found.
 pub(crate) struct Renewed {
@@ -38,7 +44,21 @@ pub(crate) struct Renewed {
 impl Lease {
     /// The lease of a request that begins.
     pub(crate) const fn begun(beats: u64) -> Self {
-        Self { beats, route: None }
+        Self {
+            beats,
+            route: None,
+            unanswered: 0,
+        }
+    }
+
+    /// True when the rejection is only that a policy could not be asked, and it is worth another try.
+    pub(crate) fn may_ask_again(&mut self, rejection: &Rejection) -> bool {
+        let is_unanswered = matches!(rejection.reason, Reason::PolicyTimeout | Reason::PolicyFault);
+        if !is_unanswered || self.unanswered == PATIENCE {
+            return false;
+        }
+        self.unanswered += 1;
+        true
     }
 }
 

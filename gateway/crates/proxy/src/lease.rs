@@ -23,6 +23,9 @@ const EACH: Duration = Duration::from_micros(100);
 /// The longest that a judgement waits for its turn. Half of the two seconds in which a revocation is promised to bite.
 const SPREAD: Duration = Duration::from_secs(1);
 
+/// Before a policy that gave no answer is asked again.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// The lease of one request.
 pub(crate) struct Lease<'m> {
     metrics: &'m Metrics,
@@ -63,7 +66,7 @@ impl<'m> Lease<'m> {
     pub(crate) fn check(&mut self, exchange: &mut Exchange) -> Result<(), Rejection> {
         let now = Instant::now();
         if self.is_due(now) && self.is_news(exchange, now) {
-            return self.judge(exchange);
+            return self.judge(exchange, now);
         }
         Ok(())
     }
@@ -90,7 +93,7 @@ impl<'m> Lease<'m> {
             return Ok(());
         }
         if self.is_news(exchange, now) {
-            return self.judge(exchange);
+            return self.judge(exchange, now);
         }
         self.due = end_of_proof(exchange);
         Ok(())
@@ -105,9 +108,14 @@ impl<'m> Lease<'m> {
         exchange.beats() != exchange.pulse().count() || end_of_proof(exchange).is_some_and(|end| end <= now)
     }
 
-    fn judge(&mut self, exchange: &mut Exchange) -> Result<(), Rejection> {
+    fn judge(&mut self, exchange: &mut Exchange, now: Instant) -> Result<(), Rejection> {
         let verdict = exchange.judge_lease();
         self.due = end_of_proof(exchange);
+        if exchange.beats() != exchange.pulse().count() {
+            // Unanswered, or it has beaten again meanwhile.
+            let again = now + AGAIN;
+            self.due = Some(self.due.map_or(again, |due| due.min(again)));
+        }
         if let Err(rejection) = &verdict {
             self.metrics.lease_ended(rejection.reason);
         }

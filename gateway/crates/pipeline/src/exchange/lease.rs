@@ -42,7 +42,9 @@ impl Exchange {
         self.gateway.random()
     }
 
-    /// Judges a request under way again: by its proof, and, when another configuration serves, by that one.
+    /// Judges a request under way again: by its proof, and, when another configuration serves, by that one. A policy
+    /// that could not be asked is asked a few times more: then this is `Ok`, and there are still more beats than
+    /// [`Self::beats`] says.
     ///
     /// # Errors
     /// Returns the rejection that ends it; it is in the record then.
@@ -50,9 +52,8 @@ impl Exchange {
         // Read before anything that a beat announces: one more that comes meanwhile is not missed.
         let beats = self.pulse().count();
         self.now = self.gateway.now();
-        let snapshot = self.gateway.snapshot();
-        let is_other = !Arc::ptr_eq(&snapshot, &self.snapshot);
-        self.snapshot = snapshot;
+        let before = std::mem::replace(&mut self.snapshot, self.gateway.snapshot());
+        let is_other = !Arc::ptr_eq(&before, &self.snapshot);
         let progress = std::mem::replace(&mut self.progress, Progress::Started);
         let Progress::Admitted(mut admitted) = progress else {
             self.progress = progress;
@@ -71,7 +72,18 @@ impl Exchange {
             lease::judge_proof(&self.context(), &admitted, route)
         };
         self.progress = Progress::Admitted(admitted);
-        self.lease.beats = beats;
-        verdict.map_err(|rejection| self.refuse(rejection))
+        match verdict {
+            Err(rejection) if self.lease.may_ask_again(&rejection) => {
+                // Nothing was judged: the beat still stands out, and so does the other configuration.
+                self.snapshot = before;
+                Ok(())
+            }
+            Err(rejection) => Err(self.refuse(rejection)),
+            Ok(()) => {
+                self.lease.beats = beats;
+                self.lease.unanswered = 0;
+                Ok(())
+            }
+        }
     }
 }
