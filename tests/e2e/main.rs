@@ -21,6 +21,7 @@ mod endpoints;
 mod floods;
 mod frames;
 mod guards;
+mod leases;
 mod operations;
 mod protocols;
 mod refusals;

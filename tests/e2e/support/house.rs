@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::client::{Answer, Dial};
 use super::gateway::{TestGateway, configure, folder};
@@ -82,6 +83,19 @@ impl House {
 
     /// The same, after more files were written, perhaps certificates of the edge.
     pub fn open_with(text: &str, files: impl FnOnce(&Path, &Authority)) -> Self {
+        Self::build(text, files, TestGateway::start)
+    }
+
+    /// The same, started in another way.
+    pub fn open_by(text: &str, start: impl FnOnce(TempDir) -> TestGateway) -> Self {
+        Self::build(text, |_, _| (), start)
+    }
+
+    fn build(
+        text: &str,
+        files: impl FnOnce(&Path, &Authority),
+        start: impl FnOnce(TempDir) -> TestGateway,
+    ) -> Self {
         let folder = folder();
         let edge = Authority::new("edge");
         edge.leaf(&[HOST], None).write(folder.path(), "server");
@@ -91,7 +105,7 @@ impl House {
         files(folder.path(), &edge);
         configure(folder.path(), &format!("{COMMON}{text}"));
         Self {
-            gateway: TestGateway::start(folder),
+            gateway: start(folder),
             edge,
             issuer,
         }

@@ -155,6 +155,14 @@ impl RawConnection {
         !self.ahead.is_empty()
     }
 
+    /// The next so many bytes.
+    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.ahead.len() < count {
+            assert!(self.read().await, "only {:?} came", self.ahead);
+        }
+        self.ahead.drain(..count).collect()
+    }
+
     /// Everything that still comes; `None` when the gateway does not close.
     pub async fn rest(&mut self) -> Option<Vec<u8>> {
         let closed = timeout(PATIENCE, async { while self.read().await {} }).await;
