@@ -2,11 +2,14 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
 use rustls::DistinguishedName;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 use super::crl::{Cleared, Revocation, RevocationFault};
 
@@ -99,6 +102,12 @@ impl Anchors {
         };
         let found: RefCell<Option<Result<Cleared, RevocationFault>>> = RefCell::default();
         let check = |path: &VerifiedPath<'_>| {
+            if !path
+                .intermediate_certificates()
+                .all(|authority| may_sign(&authority.der()))
+            {
+                return Err(webpki::Error::EndEntityUsedAsCa);
+            }
             let Some(revocation) = revocation else {
                 return Ok(());
             };
@@ -128,6 +137,18 @@ impl Anchors {
             })?;
         Ok(found.take().and_then(Result::ok))
     }
+}
+
+/// Whether an authority's key is for certificates, which path building leaves out (RFC 5280 section 6.1.4 (n)). One that
+/// does not say what its key is for may sign.
+fn may_sign(authority: &CertificateDer<'_>) -> bool {
+    // The parser promises not to panic; a mistake in it must cost a refusal, not a worker.
+    let usage = catch_unwind(AssertUnwindSafe(|| {
+        let (_, certificate) = X509Certificate::from_der(authority).ok()?;
+        let usage = certificate.key_usage().ok()?;
+        Some(usage.is_none_or(|usage| usage.value.key_cert_sign()))
+    }));
+    usage.unwrap_or_default().unwrap_or(false)
 }
 
 impl fmt::Debug for Anchors {
