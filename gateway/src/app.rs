@@ -20,8 +20,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use portcullis_config::{Loaded, Refused, compile};
+use portcullis_config::{BootPlan, Loaded, Refused, compile};
 use portcullis_model::ListenerId;
+use portcullis_pipeline::plan::GatewayPlan;
 use portcullis_pipeline::{Boards, Gateway, Now, SnapshotStore};
 use portcullis_proxy::{Proxy, ProxyFault};
 use portcullis_telemetry::metrics::{register_build_info, register_process};
@@ -32,6 +33,7 @@ use tokio::runtime::Handle;
 use tracing::info;
 
 use crate::adapters::http_fetch::{ClientFault, HttpFetch};
+use crate::adapters::workload_api::Follower;
 use crate::admin::readiness::Readiness;
 use crate::configuration::{self, Selection};
 use crate::version;
@@ -149,6 +151,7 @@ impl App {
             Some(path) => Some(Arc::new(StateDir::open(path).map_err(Box::new)?)),
             None => None,
         };
+        let follower = follower(&boot, &live, &boards, state.as_deref())?;
         let sockets = Sockets::bind(&boot, &live)?;
         let telemetry = Arc::new(Telemetry {
             metrics: RequestMetrics::register(&registry)?,
@@ -176,7 +179,7 @@ impl App {
             readiness: Arc::clone(&readiness),
             reloader: Arc::clone(&reloader),
             status,
-            state,
+            follower,
         };
         let addresses = sockets.addresses();
         let (listeners, admin_socket) = sockets.into_parts();
@@ -309,6 +312,21 @@ fn now() -> Now {
         wall: SystemTime::now(),
         mono: Instant::now(),
     }
+}
+
+/// What will follow the Workload API; what is kept of it from before a restart serves already.
+fn follower(
+    boot: &BootPlan,
+    plan: &GatewayPlan,
+    boards: &Boards,
+    state: Option<&StateDir>,
+) -> Result<Option<Follower>, Box<StateFault>> {
+    let Some(endpoint) = boot.workload_api.clone() else {
+        return Ok(None);
+    };
+    let mut follower = Follower::new(endpoint, boards.identity.clone(), state).map_err(Box::new)?;
+    follower.restore(&plan.identity);
+    Ok(Some(follower))
 }
 
 fn report_addresses(addresses: &BTreeMap<ListenerId, Vec<SocketAddr>>, admin: SocketAddr) {

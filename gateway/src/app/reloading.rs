@@ -48,11 +48,6 @@ impl Reloader {
         }
     }
 
-    /// Where workload identities come from.
-    pub(crate) fn workload_api(&self) -> Option<String> {
-        self.boot.workload_api.clone()
-    }
-
     /// Files that the gateway itself writes.
     pub(crate) fn own_files(&self) -> BTreeSet<PathBuf> {
         match &self.boot.access_log {

@@ -14,7 +14,6 @@ use tracing::{info, warn};
 use super::background::Background;
 use super::reload::ReloadStatus;
 use super::reloading::Reloader;
-use super::state::StateDir;
 use super::watch::FileWatch;
 use super::{door, health};
 use crate::adapters::{dns, workload_api};
@@ -40,8 +39,8 @@ pub(crate) struct Serving {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) reloader: Arc<Reloader>,
     pub(crate) status: Arc<ReloadStatus>,
-    /// What outlives a restart.
-    pub(crate) state: Option<Arc<StateDir>>,
+    /// What follows the Workload API.
+    pub(crate) follower: Option<workload_api::Follower>,
 }
 
 impl Serving {
@@ -58,7 +57,7 @@ impl Serving {
             readiness,
             reloader,
             status,
-            ..
+            follower,
         } = self;
         background.spawn(
             "ready",
@@ -71,9 +70,8 @@ impl Serving {
             health::probe_all(Arc::clone(&gateway), door::probe(Arc::clone(&gateway))),
         );
         background.spawn("sweep", sweep(Arc::clone(&gateway)));
-        if let Some(endpoint) = reloader.workload_api() {
-            let board = Arc::clone(&gateway.boards().identity.workload);
-            background.spawn("workload-api", workload_api::follow(endpoint, board));
+        if let Some(follower) = follower {
+            background.spawn("workload-api", follower.follow());
         }
         if let Some(sources) = watched {
             match FileWatch::new(reloader.own_files()) {
