@@ -15,6 +15,7 @@ fn delivery(leaf: &TestLeaf, ca: &TestCa) -> WorkloadIdentity {
     WorkloadIdentity {
         svid: Some(leaf.svid(US)),
         bundles: [(TrustDomain::new("corp.example").unwrap(), ca.anchors())].into(),
+        ..WorkloadIdentity::default()
     }
 }
 
