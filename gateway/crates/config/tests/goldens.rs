@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use portcullis_config::{Loaded, render};
-use portcullis_identity::plan::{TrustAnchors, UpstreamPeer};
+use portcullis_identity::plan::{ShownPlan, TrustAnchors, UpstreamPeer};
 use regex::Regex;
 use support::Folder;
 
@@ -97,6 +97,9 @@ fn describe(loaded: &Loaded) -> String {
     }
     for listener in &mut live.identity.listeners {
         for certificate in &mut listener.certificates {
+            let ShownPlan::Certificate(certificate) = certificate else {
+                continue;
+            };
             writeln!(
                 counts,
                 "listener {}: a chain of {}",

@@ -6,12 +6,15 @@
 
 pub(crate) mod admissions;
 pub(crate) mod denials;
+pub(crate) mod forwarding;
 pub(crate) mod gateway;
 pub(crate) mod guards;
 pub(crate) mod identities;
+pub(crate) mod issuers;
 pub(crate) mod listeners;
 pub(crate) mod patterns;
 pub(crate) mod regions;
+pub(crate) mod revocation;
 pub(crate) mod routes;
 pub(crate) mod scalars;
 pub(crate) mod section;
@@ -34,10 +37,10 @@ section! {
         required listeners: Named<listeners::Listener>,
         /// Trust anchors for client certificates, by name.
         optional trust: Named<identities::Trust>,
-        /// Our own identity toward endpoints.
+        /// Who we are toward endpoints, and what we tell them of principals.
         optional identity: identities::OwnIdentity,
         /// Token issuers, by name.
-        optional issuers: Named<identities::Issuer>,
+        optional issuers: Named<issuers::Issuer>,
         /// Credentials that are refused although they are right.
         optional revocation: denials::Revocation,
         /// OpenAPI documents, by name.

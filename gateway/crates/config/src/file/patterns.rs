@@ -274,7 +274,7 @@ impl Read for ValueText {
     }
 }
 
-/// A dotted path of keys into the claims.
+/// A dotted path of keys into the claims; a key with a dot in it stands in quotation marks.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimText(pub(crate) Vec<Arc<str>>);
 
@@ -282,22 +282,41 @@ impl Scalar for ClaimText {
     const EXPECTED: &'static str = "a claim like \"tenant_id\" or \"realm_access.roles\"";
 
     fn parse(text: &str, _: bool) -> Result<Self, Flaw> {
-        let path: Vec<Arc<str>> = text.split('.').map(Arc::from).collect();
-        if path.iter().any(|key| key.is_empty()) {
-            return Err(
-                Flaw::new("bad-value", format!("{text:?} is not the path of a claim"))
-                    .with_hint(format!("expected {}", Self::EXPECTED)),
-            );
-        }
         // A claim named by a URL, as in "https://example.com/tenant", is one key and not a path.
-        if text.contains("://") {
+        if text.contains("://") && !text.contains('"') {
             return Ok(Self(vec![Arc::from(text)]));
         }
-        Ok(Self(path))
+        claim_keys(text).map(Self).ok_or_else(|| {
+            Flaw::new("bad-value", format!("{text:?} is not the path of a claim")).with_hint(format!(
+                "expected {}; a key with a dot in it stands in quotation marks, as in {}",
+                Self::EXPECTED,
+                r#"'resource_access."my.client".roles'"#
+            ))
+        })
     }
 
     fn schema() -> Value {
         json!({ "type": "string", "minLength": 1 })
+    }
+}
+
+/// The keys of a dotted path; `None` for an empty key, and for quotation marks that are not around a whole one.
+fn claim_keys(text: &str) -> Option<Vec<Arc<str>>> {
+    let mut keys = Vec::new();
+    let mut rest = text;
+    loop {
+        let (key, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => rest.split_at_checked(rest.find(['.', '"']).unwrap_or(rest.len()))?,
+        };
+        if key.is_empty() {
+            return None;
+        }
+        keys.push(Arc::from(key));
+        if after.is_empty() {
+            return Some(keys);
+        }
+        rest = after.strip_prefix('.')?;
     }
 }
 
@@ -380,6 +399,25 @@ mod tests {
     }
 
     #[test]
+    fn a_key_with_a_dot_stands_in_quotation_marks() {
+        let keys = |text: &str| {
+            let path = ClaimText::parse(text, true).unwrap().0;
+            path.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+
+        assert_eq!(
+            keys(r#"resource_access."my.client".roles"#),
+            ["resource_access", "my.client", "roles"]
+        );
+        assert_eq!(keys(r#""example.com/roles""#), ["example.com/roles"]);
+        assert_eq!(keys(r#"a."https://x.example/y""#), ["a", "https://x.example/y"]);
+        assert_eq!(
+            keys("resource_access.web-app.roles"),
+            ["resource_access", "web-app", "roles"]
+        );
+    }
+
+    #[test]
     fn a_claim_named_by_a_url_is_one_key() {
         assert_eq!(
             ClaimText::parse("https://example.com/tenant", true)
@@ -389,6 +427,19 @@ mod tests {
             1
         );
         assert_eq!(ClaimText::parse("realm_access.roles", true).unwrap().0.len(), 2);
-        assert!(ClaimText::parse("a..b", true).is_err());
+        for text in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "a.\"b",
+            "a.\"b\"c",
+            "a\"b\".c",
+            "\"\"",
+            "\"a\".\"\"",
+        ] {
+            assert!(ClaimText::parse(text, true).is_err(), "{text}");
+        }
     }
 }

@@ -155,6 +155,8 @@ fn client_certificates(listener: &Listener, problems: &mut Problems) {
         let ClientCertificateRules {
             mode,
             trust,
+            crl: _,
+            on_stale_crl: _,
             has_refused_keys: _,
         } = &rules.value;
         let names_nobody = trust.is_absent()
@@ -174,13 +176,21 @@ fn client_certificates(listener: &Listener, problems: &mut Problems) {
     }
 }
 
-/// A trust domain's bundle comes from a file or from the Workload API.
+/// What a trust domain vouches with comes from a file or from the Workload API: certificates and JWT authorities.
 fn trust(file: &GatewayFile, problems: &mut Problems) {
     for entry in entries(&file.trust) {
         let Some(trust) = entry.value.get() else { continue };
         if trust.pem.is_absent() && is_written(&trust.spiffe) && !has_workload_api(file) {
             let message = format!("nobody gives the trust bundle of {:?}", entry.name.value);
             let hint = "add `pem: …`, or `gateway: { workload_api: unix:///… }`";
+            problems.push(Problem::error("missing-bundle", &entry.name.origin, message).with_hint(hint));
+        }
+    }
+    for entry in entries(&file.issuers) {
+        let Some(issuer) = entry.value.get() else { continue };
+        if issuer.jwks.is_absent() && is_written(&issuer.spiffe) && !has_workload_api(file) {
+            let message = format!("nobody gives the JWT authorities of {:?}", entry.name.value);
+            let hint = "add `jwks: { file: … }`, or `gateway: { workload_api: unix:///… }`";
             problems.push(Problem::error("missing-bundle", &entry.name.origin, message).with_hint(hint));
         }
     }
