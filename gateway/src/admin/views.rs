@@ -209,6 +209,7 @@ fn action(action: &ActionPlan) -> String {
     match action {
         ActionPlan::Pool(pool) => format!("pool:{pool}"),
         ActionPlan::Respond { status, .. } => format!("respond:{}", status.as_u16()),
+        ActionPlan::KeySet => "respond:jwks".to_owned(),
         ActionPlan::Redirect { status, .. } => format!("redirect:{}", status.as_u16()),
     }
 }
@@ -243,6 +244,7 @@ pub fn issuers(snapshot: &Snapshot) -> Value {
                 "skipped": issuer.skipped,
                 "generation": issuer.generation,
                 "age_seconds": issuer.age.map(|age| age.as_secs()),
+                "ends_in_seconds": issuer.ends_in.map(|left| left.as_secs()),
                 "usable": issuer.usable,
                 "last_fault": issuer.last_fault,
             })
