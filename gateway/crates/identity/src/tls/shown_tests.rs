@@ -77,7 +77,8 @@ impl Setup {
     }
 
     fn leaf(&self) -> TestLeaf {
-        self.ca.leaf(&[US, "mesh.internal", "a.mesh.internal", "other.example.com"])
+        self.ca
+            .leaf(&[US, "mesh.internal", "a.mesh.internal", "other.example.com"])
     }
 
     fn dial(&self, name: &'static str) -> Dialled {
@@ -121,7 +122,10 @@ fn an_svid_without_names_is_shown_for_whatever_no_other_certificate_covers() {
     assert_eq!(setup.shown("other.example.com"), delivered);
     assert_ne!(setup.shown("api.example.com"), delivered);
     let listener = setup.listener();
-    assert!(listener.server_config(None).is_ok(), "the first serves clients without a name");
+    assert!(
+        listener.server_config(None).is_ok(),
+        "the first serves clients without a name"
+    );
     assert!(listener.is_directed(None, "anything.internal"));
     assert!(listener.is_directed(Some("other.example.com"), "anything.internal"));
     assert!(!listener.is_directed(Some("other.example.com"), "api.example.com"));
@@ -133,7 +137,10 @@ fn a_listener_that_shows_our_svid_waits_for_it_and_serves_its_other_names() {
 
     assert!(matches!(
         setup.refusal(Some("mesh.internal")),
-        NoCertificate::Unusable { cause: IdentityFault::NoSvid, .. }
+        NoCertificate::Unusable {
+            cause: IdentityFault::NoSvid,
+            ..
+        }
     ));
     setup.shown("api.example.com");
     let delivered = setup.deliver(&setup.leaf());
@@ -175,7 +182,10 @@ fn an_svid_that_is_over_is_shown_to_nobody_until_another_one_comes() {
 
     assert!(matches!(
         setup.refusal(Some("mesh.internal")),
-        NoCertificate::Unusable { cause: IdentityFault::SvidExpired { .. }, .. }
+        NoCertificate::Unusable {
+            cause: IdentityFault::SvidExpired { .. },
+            ..
+        }
     ));
     let rotated = setup.deliver(&setup.leaf());
     assert_eq!(setup.shown("mesh.internal"), rotated);
@@ -211,5 +221,9 @@ fn an_svid_that_comes_from_nowhere_is_a_problem() {
 
     let problems = compile(&plan, None, &setup.boards).unwrap_err();
 
-    assert!(problems.iter().any(|problem| problem.code == "workload-api-missing"));
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.code == "workload-api-missing")
+    );
 }
