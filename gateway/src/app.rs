@@ -4,6 +4,7 @@
 //! joined at shutdown.
 
 mod background;
+pub mod denials;
 mod door;
 mod health;
 mod places;
@@ -38,6 +39,7 @@ use crate::admin::readiness::Readiness;
 use crate::configuration::{self, Selection};
 use crate::version;
 use background::Background;
+use denials::{Denials, KeptFault};
 use door::Sockets;
 use reload::{ReloadStatus, warn_all};
 use reloading::Reloader;
@@ -92,6 +94,9 @@ pub enum AppFault {
     /// The access log cannot be written.
     #[error("cannot write the access log")]
     AccessLog(#[from] LineFault),
+    /// The admin port's deny list of the last run cannot be taken up.
+    #[error(transparent)]
+    KeptDenials(#[from] KeptFault),
     /// The gateway's own HTTP client cannot be built.
     #[error(transparent)]
     Client(#[from] ClientFault),
@@ -140,6 +145,9 @@ impl App {
         let boards = Arc::new(configuration::boards(Arc::clone(&fetch) as _, &registry)?);
         let (snapshot, warnings) = compile(&loaded, None, &boards).map_err(Box::new)?;
         warn_all(&warnings);
+        let denied = denials::load(&loaded.live, &boards.identity.denied)
+            .map_err(|refused| Box::new(refused.with_sources_of(&loaded)))?;
+        warn_all(denied.warnings());
         let Loaded {
             boot,
             live,
@@ -161,6 +169,8 @@ impl App {
         let sink = Arc::clone(&telemetry) as _;
         let gateway = Gateway::new(Arc::clone(&store), Arc::clone(&boards), sink, now, rand::random);
         let gateway = Arc::new(gateway.with_stopwatch(Instant::now));
+        let (denied, deny_list) = denied.into_parts();
+        let denials = Arc::new(Denials::new(Arc::clone(&gateway), state.clone(), denied)?);
         let status = Arc::new(ReloadStatus::new(&registry, &revision, warnings)?);
         let proxy = Proxy::new(boot.workers, &registry)?;
         let handle = proxy.handle().ok_or(AppFault::NoThreads)?;
@@ -179,6 +189,8 @@ impl App {
             readiness: Arc::clone(&readiness),
             reloader: Arc::clone(&reloader),
             status,
+            denials,
+            deny_list,
             follower,
         };
         let addresses = sockets.addresses();

@@ -1,13 +1,18 @@
 //! Commands and flags, nothing else.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use portcullis_telemetry::log::LogFormat;
+use portcullis_telemetry::timestamp::parse_rfc3339;
 
 use crate::version;
+
+mod deny;
+
+pub use deny::{AskedGateway, DenyAddArgs, DenyCommand, DenyNameArgs};
 
 /// Where a configuration is looked for when none is named.
 pub const DEFAULT_CONFIG: &[&str] = &["portcullis.yaml", "/etc/portcullis"];
@@ -62,6 +67,15 @@ pub enum Command {
         portcullis explain endpoint 10.1.0.7:8443 --admin http://127.0.0.1:9901"
     )]
     Explain(ExplainCommand),
+    /// Refuse a token, a user, a session, a certificate or a workload now, on a running gateway
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+        portcullis deny add --sub alice --issuer corp --reason 'laptop stolen'\n  \
+        portcullis deny list\n  \
+        portcullis deny remove 3f9a1c04d2b7"
+    )]
+    Deny(DenyCommand),
     /// List the routes of a configuration, in the order they are tried
     Routes(ListArgs),
     /// List the pools of a configuration, with live health when a gateway's admin port is named
@@ -266,6 +280,10 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         Some(_) | None => return Err(format!("\"{text}\" has an unknown unit (ms, s, m or h)")),
     };
     Ok(Duration::from_secs(number.saturating_mul(seconds)))
+}
+
+fn parse_moment(text: &str) -> Result<SystemTime, String> {
+    parse_rfc3339(text).ok_or_else(|| format!("\"{text}\" is not a moment, as in 2026-11-21T08:00:00Z"))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use portcullis_pipeline::{Boards, HeldBodies, Snapshot};
 use prometheus::Registry;
 use thiserror::Error;
 
+use crate::app::denials;
 use crate::cli::{ConfigArgs, DEFAULT_CONFIG};
 
 /// Which configuration, for which region, and how strictly.
@@ -99,7 +100,8 @@ impl Selection {
                 });
             }
         };
-        let (snapshot, warnings) = compile(&loaded, None, &boards)?;
+        let (snapshot, mut warnings) = compile(&loaded, None, &boards)?;
+        warnings.extend(self.deny_list(&loaded, &boards.identity)?);
         Ok(Rehearsal {
             boot: loaded.boot,
             snapshot,
@@ -107,6 +109,26 @@ impl Selection {
             warnings,
             sources: loaded.sources,
         })
+    }
+
+    /// Reads the deny list into empty boards; offline, one that is not there is left out.
+    pub(crate) fn deny_list(
+        &self,
+        loaded: &Loaded,
+        boards: &portcullis_identity::Boards,
+    ) -> Result<Problems, Refused> {
+        if let Some(list) = loaded.live.deny_list.as_ref().filter(|_| self.offline)
+            && !list.path.exists()
+        {
+            let message = format!(
+                "deny list {:?} is left out: it is not there, and this check is offline",
+                list.path
+            );
+            return Ok(Problem::warning("offline", &list.origin, message).into());
+        }
+        let read =
+            denials::load(&loaded.live, &boards.denied).map_err(|refused| refused.with_sources_of(loaded))?;
+        Ok(read.warnings().clone())
     }
 }
 
@@ -131,6 +153,7 @@ pub struct Rehearsal {
 pub fn boards(fetch: Arc<dyn KeyFetch>, registry: &Registry) -> Result<Boards, prometheus::Error> {
     let identity = portcullis_identity::Boards::new(fetch, Clock::new(Instant::now, SystemTime::now));
     identity.metrics.register(registry)?;
+    identity.denied.metrics().register(registry)?;
     Ok(Boards {
         identity,
         routing: portcullis_routing::Boards::new(registry)?,

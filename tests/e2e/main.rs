@@ -17,6 +17,7 @@ mod support;
 mod attacks;
 mod bodies;
 mod deadlines;
+mod denials;
 mod endpoints;
 mod floods;
 mod frames;

@@ -1,5 +1,7 @@
-//! The admin port: alive, ready, metrics, and what the gateway serves now. JSON, read-only, for loopback.
+//! The admin port: alive, ready, metrics, and what the gateway serves now; and whom it refuses,
+//! the one thing that is changed here. JSON, for loopback.
 
+pub mod denials;
 pub mod guard;
 pub mod readiness;
 pub mod server;
@@ -10,11 +12,13 @@ use std::time::Instant;
 
 use http::request::Parts;
 use http::{Method, StatusCode};
+use hyper::body::Incoming;
 use portcullis_pipeline::Gateway;
 use portcullis_telemetry::export;
 use prometheus::Registry;
 use serde_json::json;
 
+use crate::app::denials::Denials;
 use crate::app::reload::ReloadStatus;
 use crate::version;
 use readiness::Readiness;
@@ -30,15 +34,24 @@ pub struct Admin {
     pub readiness: Arc<Readiness>,
     /// What became of the last reload.
     pub reload: Arc<ReloadStatus>,
+    /// Who is refused although the credential is right.
+    pub denials: Arc<Denials>,
 }
 
 /// What there is, for whoever asks for something else.
-const PATHS: &str = "there are /livez, /readyz, /metrics, /config, /routes, /pools and /issuers";
+const PATHS: &str = "there are /livez, /readyz, /metrics, /config, /routes, /pools, /issuers and /deny";
 
 impl Admin {
     /// Answers one request.
-    #[must_use]
-    pub fn answer(&self, head: &Parts) -> Answer {
+    pub async fn answer(&self, head: &Parts, body: Incoming) -> Answer {
+        match denials::answer(&self.denials, head, body).await {
+            Some(answer) => answer,
+            None => self.show(head),
+        }
+    }
+
+    /// Answers what changes nothing.
+    fn show(&self, head: &Parts) -> Answer {
         if head.method != Method::GET && head.method != Method::HEAD {
             return method_not_allowed("GET, HEAD");
         }

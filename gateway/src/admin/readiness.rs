@@ -65,6 +65,11 @@ impl Readiness {
                 }
             }
         }
+        if gateway.boards().identity.denied.metrics().is_failing() {
+            report.stale.push(
+                "deny list: the file on disk cannot be used, the last good list holds (see /deny)".to_owned(),
+            );
+        }
         if snapshot.plan.identity.workload_api {
             let identity = &gateway.boards().identity;
             if let Some(lack) = identity.workload.lack(identity.clock.wall()) {

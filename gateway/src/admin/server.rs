@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
@@ -26,14 +27,18 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: usize = 64;
 /// Longest head.
 const MAX_HEAD: usize = 16 * 1024;
+/// Longest body: one entry of a list, not a list.
+const MAX_BODY: usize = 16 * 1024;
+/// A body that takes longer is not from a tool on this machine either.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What such a port answers with.
 pub type Answer = Response<Full<Bytes>>;
 
-/// Serves until the task is dropped. Bodies of requests are never read.
+/// Serves until the task is dropped. Bodies of requests are the answerer's: [`body`] reads one.
 pub async fn serve<F, A>(listener: TcpListener, bound: SocketAddr, answer: Arc<F>)
 where
-    F: Fn(Parts) -> A + Send + Sync + 'static,
+    F: Fn(Parts, Incoming) -> A + Send + Sync + 'static,
     A: Future<Output = Answer> + Send + 'static,
 {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -50,12 +55,12 @@ where
             }
         };
         let answer = Arc::clone(&answer);
-        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let service = service_fn(move |request: http::Request<Incoming>| {
             let answer = Arc::clone(&answer);
             async move {
-                let (head, _body) = request.into_parts();
+                let (head, body) = request.into_parts();
                 let response = match guard::check(&head, bound.ip()) {
-                    Ok(()) => answer(head).await,
+                    Ok(()) => answer(head, body).await,
                     Err(refusal) => problem(StatusCode::FORBIDDEN, refusal.text()),
                 };
                 Ok::<_, Infallible>(response)
@@ -74,6 +79,23 @@ where
             }
         });
     }
+}
+
+/// The text of a short body.
+///
+/// # Errors
+/// The answer to one that is too long, too slow or not text.
+pub async fn body(body: Incoming) -> Result<String, Answer> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
+    let Ok(read) = read else {
+        return Err(problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"));
+    };
+    let Ok(collected) = read else {
+        let title = format!("the body is longer than {MAX_BODY} bytes, or broke off");
+        return Err(problem(StatusCode::PAYLOAD_TOO_LARGE, &title));
+    };
+    String::from_utf8(collected.to_bytes().into())
+        .map_err(|_| problem(StatusCode::BAD_REQUEST, "the body is not UTF-8 text"))
 }
 
 /// A JSON answer that nobody stores.

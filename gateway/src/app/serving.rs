@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::background::Background;
+use super::denials::{Denials, Stamp};
 use super::reload::ReloadStatus;
 use super::reloading::Reloader;
 use super::watch::FileWatch;
@@ -39,6 +40,9 @@ pub(crate) struct Serving {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) reloader: Arc<Reloader>,
     pub(crate) status: Arc<ReloadStatus>,
+    pub(crate) denials: Arc<Denials>,
+    /// What the deny list's file looked like when it was read.
+    pub(crate) deny_list: Stamp,
     /// What follows the Workload API.
     pub(crate) follower: Option<workload_api::Follower>,
 }
@@ -57,8 +61,11 @@ impl Serving {
             readiness,
             reloader,
             status,
+            denials,
+            deny_list,
             follower,
         } = self;
+        background.spawn("deny-list", Arc::clone(&denials).follow(deny_list));
         background.spawn(
             "ready",
             say_when_ready(Arc::clone(&gateway), Arc::clone(&readiness)),
@@ -89,15 +96,16 @@ impl Serving {
             registry,
             readiness,
             reload: status,
+            denials,
         });
         background.spawn("admin", async move {
             let listener = match TcpListener::from_std(listener) {
                 Ok(listener) => listener,
                 Err(error) => return tracing::error!(%error, "the admin port cannot be served"),
             };
-            let answer = move |head| {
+            let answer = move |head, body| {
                 let admin = Arc::clone(&admin);
-                async move { admin.answer(&head) }
+                async move { admin.answer(&head, body).await }
             };
             server::serve(listener, address, Arc::new(answer)).await;
         });

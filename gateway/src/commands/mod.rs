@@ -10,6 +10,7 @@ use crate::output::Output;
 mod admin_client;
 mod check;
 mod demo;
+mod deny;
 pub(crate) mod explain;
 mod lists;
 mod run;
@@ -52,6 +53,7 @@ pub fn execute(command: Command, output: &mut Output) -> Exit {
             admin,
             format,
         }) => explain::endpoint(&address, &admin, format, output),
+        Command::Deny(command) => deny::deny(&command, output),
         Command::Routes(args) => lists::routes(&args, output),
         Command::Pools(args) => lists::pools(&args, output),
         Command::Schema => {

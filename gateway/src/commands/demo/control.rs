@@ -18,7 +18,7 @@ use crate::admin::server::{self, Answer, json_answer, method_not_allowed, proble
 pub(super) async fn serve(port: u16, regions: Arc<Vec<Region>>) -> Result<SocketAddr, DemoFault> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
-    let answer = move |head: Parts| -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    let answer = move |head: Parts, _| -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         let regions = Arc::clone(&regions);
         Box::pin(async move { respond(&head, &regions).await })
     };
