@@ -245,6 +245,8 @@ section! {
         optional body: AnyText,
         /// `text/plain; charset=utf-8` by default.
         optional content_type: String,
+        /// `true`, alone: the key set by which endpoints verify identity assertions.
+        optional jwks: bool,
     }
 }
 

@@ -4,6 +4,7 @@
 //! It works on the file as read, so that a section that is broken in one key is still linked in the others; what
 //! a broken key would have said is never complained about twice.
 
+mod forwarding;
 mod listeners;
 mod names;
 mod pools;
@@ -26,6 +27,7 @@ pub(crate) fn check(file: &GatewayFile, local: Option<&RegionId>, problems: &mut
     listeners::check(file, problems);
     regions::check(file, local, problems);
     pools::check(file, local, problems);
+    forwarding::check(file, problems);
     routes::check(file, problems);
     without_effect::check(file, problems);
 }

@@ -8,10 +8,11 @@ use crate::file::regions::{Endpoint, Pool};
 use crate::file::section::{At, entries, items};
 
 pub(super) fn check(file: &GatewayFile, local: Option<&RegionId>, problems: &mut Problems) {
-    if let (true, Some(own)) = (has_workload_api(file), file.identity.at()) {
+    let svid = file.identity.get().and_then(|own| own.svid.at());
+    if let (true, Some(own)) = (has_workload_api(file), svid) {
         let message = "our identity comes from the Workload API, so this one would never be shown";
         let problem = Problem::error("conflicting-keys", &own.origin, message);
-        problems.push(problem.with_hint("remove `identity`, or `gateway.workload_api`"));
+        problems.push(problem.with_hint("remove `identity.svid`, or `gateway.workload_api`"));
     }
     for entry in entries(&file.pools) {
         let Some(pool) = entry.value.get() else { continue };
@@ -64,7 +65,8 @@ fn identity(file: &GatewayFile, pool: &Pool, problems: &mut Problems) {
     if has_workload_api(file) {
         return;
     }
-    if !is_written(&file.identity) {
+    let has_svid = file.identity.get().is_some_and(|own| is_written(&own.svid));
+    if !has_svid && !matches!(&file.identity, crate::file::section::Key::Broken) {
         let message = "`expect` is mTLS, and the gateway has no identity of its own";
         let hint =
             "add `identity: { svid: { chain: …, key: … } }`, or `gateway: { workload_api: unix:///… }`";

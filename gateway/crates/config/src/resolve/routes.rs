@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_admission::plan::{AuthorizePlan, GuardRef, RulePlan};
+use portcullis_identity::assertion::is_written_by_us;
 use portcullis_model::{IssuerId, JurisdictionId, ListenerId, Origin, PolicyId, PoolId, RouteId, TrustId};
 use portcullis_pipeline::plan::{
     ActionPlan, Class, CorsPlan, FieldsPlan, HostRewrite, RewritePlan, RoutePlan, RouteTimeouts, SchemeKind,
@@ -239,6 +240,9 @@ fn action(route: &Route, origin: &Origin, resolver: &mut Resolver<'_, '_>) -> Op
 }
 
 fn respond(keys: &Respond, resolver: &mut Resolver<'_, '_>) -> Option<ActionPlan> {
+    if let Some(jwks) = keys.jwks.at() {
+        return key_set(keys, jwks, resolver);
+    }
     let content_type = match keys.content_type.at() {
         None => HeaderValue::from_static("text/plain; charset=utf-8"),
         Some(at) => match HeaderValue::from_str(&at.value) {
@@ -270,6 +274,26 @@ fn respond(keys: &Respond, resolver: &mut Resolver<'_, '_>) -> Option<ActionPlan
         body: Arc::from(body),
         content_type,
     })
+}
+
+/// `jwks: true` stands alone: status, type and body are those of a key set.
+fn key_set(keys: &Respond, jwks: &At<bool>, resolver: &mut Resolver<'_, '_>) -> Option<ActionPlan> {
+    if !jwks.value {
+        let message = "`jwks: false` is no answer";
+        resolver.error_with_hint("bad-value", &jwks.origin, message, "leave it out");
+        return None;
+    }
+    let others = [
+        ("status", keys.status.at().map(|at| &at.origin)),
+        ("body", keys.body.at().map(|at| &at.origin)),
+        ("content_type", keys.content_type.at().map(|at| &at.origin)),
+    ];
+    for (name, origin) in others {
+        let Some(origin) = origin else { continue };
+        let message = format!("`{name}` stands beside `jwks: true`, which says it already");
+        resolver.error_with_hint("conflicting-keys", origin, message, "remove it");
+    }
+    Some(ActionPlan::KeySet)
 }
 
 fn redirect(keys: &Redirect, resolver: &mut Resolver<'_, '_>) -> Option<ActionPlan> {
@@ -414,6 +438,10 @@ fn refuse_framing(name: &HeaderName, origin: &Origin, direction: Direction, reso
     if direction == Direction::Request && *name == http::header::HOST {
         let message = "the field `host` is not set here";
         resolver.error_with_hint("bad-value", origin, message, "use `rewrite: { host: … }`");
+    } else if direction == Direction::Request && is_written_by_us(name) {
+        let message = format!("the field `{name}` says who is asking; the gateway alone writes it");
+        let hint = "use `forward_identity` at the pool; what a client sends under this name is removed always";
+        resolver.error_with_hint("bad-value", origin, message, hint);
     } else if FRAMING.contains(&name.as_str()) {
         let message = format!("the field `{name}` frames the message; the gateway writes it itself");
         resolver.error("bad-value", origin, message);

@@ -1,7 +1,9 @@
 //! `trust`, `identity`, `issuers`, and the TLS sides of listeners and pools; a file for each.
 
+mod forwarding;
 mod issuers;
 mod listeners;
+mod revocation;
 mod trust;
 mod upstreams;
 
@@ -21,8 +23,9 @@ pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Ident
         .get()
         .is_some_and(|gateway| !gateway.workload_api.is_absent());
     let mut svid = None;
-    if let Some(own) = file.identity.get().and_then(|identity| identity.svid.at()) {
-        match resolver.certified_key(&own.value, &own.origin) {
+    let own = file.identity.get();
+    if let Some(at) = own.and_then(|own| own.svid.at()) {
+        match resolver.certified_key(&at.value, &at.origin) {
             CertifiedKey::Is(plan) => svid = Some(plan),
             // Offline, our identity is treated like one that has not arrived yet.
             CertifiedKey::Missing => workload_api = true,
@@ -43,6 +46,15 @@ pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Ident
             .filter_map(|issuer| issuers::issuer(&issuer.name, issuer.value.get()?, resolver))
             .collect(),
         svid,
+        assertion: own
+            .and_then(|own| own.assertion.at())
+            .and_then(|at| forwarding::assertion(at, resolver)),
+        forwards: entries(&file.pools)
+            .filter_map(|pool| {
+                let forward = pool.value.get()?.forward_identity.at()?;
+                forwarding::forward(&pool.name.value, forward, resolver)
+            })
+            .collect(),
         workload_api,
         listeners: entries(&file.listeners)
             .filter_map(|listener| {
