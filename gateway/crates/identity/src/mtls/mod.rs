@@ -24,3 +24,6 @@ pub(crate) use trust::{AnchorSource, CertificateRefusal, Generation, Trust, Trus
 pub use workload::{Svid, WorkloadBoard, WorkloadIdentity};
 pub use workload_metrics::{SVID_EXPIRES_IN, WORKLOAD_AGE, WORKLOAD_CONNECTED, WorkloadMetrics};
 pub use workload_status::{WorkloadLack, WorkloadStatus};
+
+#[cfg(test)]
+mod hostile_tests;
