@@ -19,6 +19,8 @@ pub(crate) const MAX_CONFIG_FILE: u64 = 4 << 20;
 pub(crate) const MAX_CONFIG: usize = 16 << 20;
 /// A PEM file: a bundle of a thousand CA certificates takes less than half of it.
 pub(crate) const MAX_PEM: u64 = 4 << 20;
+/// A revocation list: a million certificates take as much.
+pub(crate) const MAX_CRL: u64 = 32 << 20;
 /// An OpenAPI document, a key set or a Rego module.
 pub(crate) const MAX_DOCUMENT: u64 = 16 << 20;
 /// A policy's data or Wasm module.

@@ -14,8 +14,10 @@ section! {
     struct Trust {
         /// PEM file of CA certificates; with `spiffe`, the bundle of that trust domain.
         optional pem: FilePath,
-        /// A SPIFFE trust domain: only its IDs are accepted. Without `pem` its bundle comes from the Workload API.
+        /// A SPIFFE trust domain: only its IDs are accepted. Without `pem` and `bundle` its bundle comes from the Workload API.
         optional spiffe: TrustDomain,
+        /// A SPIFFE bundle in a file, as `spire-server bundle show -format spiffe` writes it; with `spiffe`. Its JWT authorities serve the issuer of that trust domain.
+        optional bundle: FilePath,
         /// Revocation lists of the issuers under these anchors: files (PEM or DER) or URLs, one or several.
         optional crl: OneOrMany<CrlText>,
         /// `true`: the lists that certificates name are fetched too, from hosts in `gateway.egress.allow`; `false` by default.
@@ -25,7 +27,6 @@ section! {
         /// What it means that no current list of an issuer is here: `deny`, the default, `warn` or `allow`.
         optional on_stale_crl: OnStaleCrl,
     }
-    later { "bundle" }
 }
 
 section! {

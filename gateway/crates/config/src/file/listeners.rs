@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::guards::GuardReference;
 use super::patterns::HostText;
+use super::revocation::MisplacedRevocation;
 use super::scalars::{FilePath, KeySource};
 use super::section::{Definitions, List, Named, OneOrMany, Read, section, words};
 use super::tree::{Node, NodeKind};
@@ -162,8 +163,11 @@ section! {
         required mode: ClientCertificates,
         /// Names under `trust`.
         optional trust: List<String>,
+        /// Not here: revocation lists hang on a `trust`.
+        optional crl: MisplacedRevocation,
+        /// Not here: it hangs on a `trust`.
+        optional on_stale_crl: MisplacedRevocation,
     }
-    later { "crl", "on_stale_crl" }
 }
 
 words! {

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 
+use portcullis_identity::plan::{CrlDepth, OnStaleCrl};
 use portcullis_model::SpiffeId;
 use portcullis_routing::plan::Protocol;
 
+use super::forwarding::ForwardIdentity;
 use super::patterns::HostText;
+use super::revocation::CrlText;
 use super::scalars::FilePath;
-use super::section::{List, Named, section, words};
+use super::section::{List, Named, OneOrMany, section, words};
 use super::units::{Percent, Period, Whole};
 
 section! {
@@ -31,6 +34,8 @@ section! {
         optional tls: PoolTls,
         /// Allows plaintext to endpoints outside loopback.
         optional danger_plaintext: bool,
+        /// What the endpoints are told of the principal; nothing by default.
+        optional forward_identity: ForwardIdentity,
         /// How health is found out.
         optional health: Health,
         /// Bounds on the pool, for each gateway.
@@ -111,6 +116,14 @@ section! {
         optional server_name: HostText,
         /// PEM file of the CA that must have signed it.
         optional ca: FilePath,
+        /// Revocation lists of the issuers: files (PEM or DER) or URLs, one or several. With `expect`, `trust` names them.
+        optional crl: OneOrMany<CrlText>,
+        /// `true`: the lists that certificates name are fetched too, from hosts in `gateway.egress.allow`; `false` by default.
+        optional distribution_points: bool,
+        /// Which certificates are looked up: `chain`, the default, or `leaf`.
+        optional crl_depth: CrlDepth,
+        /// What it means that no current list of an issuer is here: `deny`, the default, `warn` or `allow`.
+        optional on_stale_crl: OnStaleCrl,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `trust`, `identity`, `issuers`, and the TLS sides of listeners and pools; a file for each.
 
+mod bundle;
 mod forwarding;
 mod issuers;
 mod listeners;
@@ -17,7 +18,7 @@ use crate::file::GatewayFile;
 use crate::file::section::entries;
 
 pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> IdentityPlan {
-    let trust = trust::trust(file, resolver);
+    let (trust, key_sets) = trust::trust(file, resolver);
     let mut workload_api = file
         .gateway
         .get()
@@ -43,7 +44,7 @@ pub(super) fn plan(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> Ident
         .any(|upstream| matches!(upstream.peer, UpstreamPeer::Https { ca: None, .. }));
     IdentityPlan {
         issuers: entries(&file.issuers)
-            .filter_map(|issuer| issuers::issuer(&issuer.name, issuer.value.get()?, resolver))
+            .filter_map(|issuer| issuers::issuer(&issuer.name, issuer.value.get()?, &key_sets, resolver))
             .collect(),
         svid,
         assertion: own

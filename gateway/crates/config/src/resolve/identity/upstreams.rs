@@ -5,6 +5,7 @@ use portcullis_model::PoolId;
 use portcullis_routing::plan::HostPattern;
 use rustls_pki_types::CertificateDer;
 
+use super::revocation::{RevocationKeys, revocation_of};
 use super::trust::anchors_of;
 use crate::file::regions::PoolTls;
 use crate::file::section::At;
@@ -20,8 +21,18 @@ pub(super) fn upstream(
         expect,
         server_name,
         ca,
+        crl,
+        distribution_points,
+        crl_depth,
+        on_stale_crl,
         has_refused_keys: _,
     } = &tls.value;
+    let revocation = RevocationKeys {
+        crl,
+        distribution_points,
+        crl_depth,
+        on_stale_crl,
+    };
     if let Some(expected) = expect.at() {
         if !server_name.is_absent() || !ca.is_absent() {
             let message = "`expect` stands alone: a SPIFFE ID is verified by its own trust bundle";
@@ -33,6 +44,12 @@ pub(super) fn upstream(
             );
             return None;
         }
+        if !revocation.are_absent() {
+            let message = "`expect` stands alone: its revocation lists hang on the trust of its domain";
+            let hint = "write `crl` and its like under `trust`, beside `spiffe`";
+            resolver.error_with_hint("conflicting-keys", &tls.origin, message, hint);
+            return None;
+        }
         let anchors = anchors_of(trust, expected.value.trust_domain());
         let peer = UpstreamPeer::Spiffe {
             expected: expected.value.clone(),
@@ -42,6 +59,7 @@ pub(super) fn upstream(
             pool: PoolId::from(pool),
             origin: tls.origin.clone(),
             peer,
+            revocation: revocation_of(trust, expected.value.trust_domain()),
         });
     }
     let server_name = match server_name.at().map(|name| (&name.value.0, &name.origin)) {
@@ -61,6 +79,7 @@ pub(super) fn upstream(
         pool: PoolId::from(pool),
         origin: tls.origin.clone(),
         peer,
+        revocation: revocation.plan(resolver),
     })
 }
 
