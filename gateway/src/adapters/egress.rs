@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use portcullis_config::EgressHost;
+use portcullis_identity::NamedBy;
 use thiserror::Error;
 use url::{Host, Url};
 
@@ -42,18 +43,26 @@ pub enum EgressFault {
 #[derive(Clone, Debug, Default)]
 pub struct EgressRules {
     named: BTreeSet<String>,
+    /// Hosts that are named for revocation lists alone.
+    named_for_lists: BTreeSet<String>,
     allowed: Vec<EgressHost>,
 }
 
 impl EgressRules {
     /// Rules from the URLs that the configuration names and from `gateway.egress.allow`.
     pub fn new<'a>(urls: impl IntoIterator<Item = &'a str>, allowed: Vec<EgressHost>) -> Self {
-        let named = urls
-            .into_iter()
-            .filter_map(|url| Url::parse(url).ok())
-            .filter_map(|url| url.host_str().map(str::to_ascii_lowercase))
-            .collect();
-        Self { named, allowed }
+        Self {
+            named: hosts(urls),
+            named_for_lists: BTreeSet::new(),
+            allowed,
+        }
+    }
+
+    /// The same with the URLs of revocation lists that the configuration names.
+    #[must_use]
+    pub fn with_lists<'a>(mut self, urls: impl IntoIterator<Item = &'a str>) -> Self {
+        self.named_for_lists = hosts(urls);
+        self
     }
 
     /// The parsed URL, when it may be called.
@@ -61,26 +70,30 @@ impl EgressRules {
     /// # Errors
     /// Says which rule forbids it.
     pub fn check(&self, text: &str) -> Result<Url, EgressFault> {
-        let url = Url::parse(text).map_err(|_| EgressFault::Url(text.to_owned()))?;
-        let (Some(host), "http" | "https") = (url.host().map(|host| host.to_owned()), url.scheme()) else {
-            return Err(EgressFault::Url(text.to_owned()));
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(EgressFault::Credentials);
-        }
-        let name = url.host_str().unwrap_or_default().to_ascii_lowercase();
-        let address = match host {
-            Host::Ipv4(address) => Some(IpAddr::V4(address)),
-            Host::Ipv6(address) => Some(IpAddr::V6(address)),
-            Host::Domain(_) => None,
-        };
-        if let Some(address) = address {
-            check_address(address)?;
-        }
+        let (url, name, address) = callable(text)?;
         if url.scheme() == "http" && !address.map_or(name == "localhost", |address| address.is_loopback()) {
             return Err(EgressFault::Plaintext(name));
         }
-        if self.allows(&name, address) {
+        if self.named.contains(&name) || self.allows(&name, address) {
+            Ok(url)
+        } else {
+            Err(EgressFault::Host(name))
+        }
+    }
+
+    /// The parsed URL of a revocation list, when it may be called. Plain HTTP may leave the machine: a list is signed,
+    /// and RFC 5280 section 8 asks for HTTP so that fetching a list needs no other list.
+    ///
+    /// # Errors
+    /// Says which rule forbids it.
+    pub fn check_list(&self, text: &str, named_by: NamedBy) -> Result<Url, EgressFault> {
+        let (url, name, address) = callable(text)?;
+        let is_named = match named_by {
+            NamedBy::Configuration => self.named_for_lists.contains(&name),
+            // Whoever gets a certificate signed does not choose whom we call.
+            NamedBy::Certificate => false,
+        };
+        if is_named || self.allows(&name, address) {
             Ok(url)
         } else {
             Err(EgressFault::Host(name))
@@ -88,12 +101,39 @@ impl EgressRules {
     }
 
     fn allows(&self, name: &str, address: Option<IpAddr>) -> bool {
-        self.named.contains(name)
-            || self.allowed.iter().any(|allowed| match allowed {
-                EgressHost::Name(allowed) => allowed == name,
-                EgressHost::Network(network) => address.is_some_and(|address| network.contains(&address)),
-            })
+        self.allowed.iter().any(|allowed| match allowed {
+            EgressHost::Name(allowed) => allowed == name,
+            EgressHost::Network(network) => address.is_some_and(|address| network.contains(&address)),
+        })
     }
+}
+
+fn hosts<'a>(urls: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let hosts = urls.into_iter().filter_map(|url| Url::parse(url).ok());
+    hosts
+        .filter_map(|url| url.host_str().map(str::to_ascii_lowercase))
+        .collect()
+}
+
+/// A URL that could be called, its host, and the address that the host is.
+fn callable(text: &str) -> Result<(Url, String, Option<IpAddr>), EgressFault> {
+    let url = Url::parse(text).map_err(|_| EgressFault::Url(text.to_owned()))?;
+    let (Some(host), "http" | "https") = (url.host().map(|host| host.to_owned()), url.scheme()) else {
+        return Err(EgressFault::Url(text.to_owned()));
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(EgressFault::Credentials);
+    }
+    let name = url.host_str().unwrap_or_default().to_ascii_lowercase();
+    let address = match host {
+        Host::Ipv4(address) => Some(IpAddr::V4(address)),
+        Host::Ipv6(address) => Some(IpAddr::V6(address)),
+        Host::Domain(_) => None,
+    };
+    if let Some(address) = address {
+        check_address(address)?;
+    }
+    Ok((url, name, address))
 }
 
 /// Whether one resolved address may be called at all.
@@ -182,6 +222,47 @@ mod tests {
         assert!(matches!(
             rules().check("http://10.1.2.3/"),
             Err(EgressFault::Plaintext(_))
+        ));
+    }
+
+    /// RFC 5280 section 8: a CA's HTTPS server may hang on the list that is fetched from it.
+    #[test]
+    fn lists_may_come_over_plain_http_from_hosts_that_are_named_for_them() {
+        let rules = rules().with_lists(["http://pki.example.com/ca.crl"]);
+        let list = |url, named_by| rules.check_list(url, named_by);
+
+        assert!(list("http://pki.example.com/other.crl", NamedBy::Configuration).is_ok());
+        assert!(
+            rules.check("https://pki.example.com/jwks").is_err(),
+            "for lists alone"
+        );
+        for metadata in ["http://169.254.169.254/ca.crl", "http://[fe80::1]/ca.crl"] {
+            assert!(matches!(
+                list(metadata, NamedBy::Configuration),
+                Err(EgressFault::Address(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn what_a_certificate_names_is_called_only_where_the_operator_allows_it() {
+        let rules = rules().with_lists(["http://pki.example.com/ca.crl"]);
+        let list = |url| rules.check_list(url, NamedBy::Certificate);
+
+        assert!(list("http://keys.example.com/ca.crl").is_ok());
+        assert!(list("http://10.1.2.3/ca.crl").is_ok());
+        for url in [
+            "http://pki.example.com/ca.crl",
+            "https://login.example.com/jwks",
+            "http://127.0.0.1:9000/jwks",
+            "http://evil.example.com/ca.crl",
+        ] {
+            assert!(matches!(list(url), Err(EgressFault::Host(_))), "{url}");
+        }
+        assert!(list("ldap://keys.example.com/ca").is_err());
+        assert!(matches!(
+            list("http://a:b@keys.example.com/"),
+            Err(EgressFault::Credentials)
         ));
     }
 

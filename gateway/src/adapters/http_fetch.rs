@@ -1,4 +1,4 @@
-//! The gateway's own HTTP client: key sets of issuers, under the egress rules.
+//! The gateway's own HTTP client: key sets of issuers and revocation lists, under the egress rules.
 //!
 //! Every bound is here: time, size, redirects on the same host only, no proxy from the environment, and every
 //! address checked after resolution, so that a name that is allowed cannot lead to an address that is not.
@@ -10,10 +10,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use portcullis_identity::{FetchFault, KeyFetch};
+use portcullis_identity::{CrlFetch, FetchFault, KeyFetch, NamedBy};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, StatusCode, Url};
 use thiserror::Error;
 
 use super::egress::{EgressRules, check_address};
@@ -25,6 +25,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// A key set of a hundred keys is 100 KiB.
 const MAX_DOCUMENT: usize = 1024 * 1024;
+/// A revocation list of two hundred thousand certificates.
+const MAX_LIST: usize = 8 * 1024 * 1024;
+/// For the whole fetch of one, over a slow line.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// On the same host only.
 const MAX_REDIRECTS: usize = 3;
 
@@ -65,6 +69,27 @@ impl HttpFetch {
     pub fn replace_rules(&self, rules: EgressRules) {
         self.rules.store(Arc::new(rules));
     }
+
+    /// The body of a URL that the rules allow.
+    async fn get(&self, url: Url, limit: usize, timeout: Duration) -> Result<Bytes, FetchFault> {
+        let request = self.client.get(url).timeout(timeout);
+        let mut response = request.send().await.map_err(fault)?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchFault::Status(response.status().as_u16()));
+        }
+        let declared = response.content_length().unwrap_or(0);
+        if usize::try_from(declared).unwrap_or(usize::MAX) > limit {
+            return Err(FetchFault::TooLarge);
+        }
+        let mut document = BytesMut::new();
+        while let Some(part) = response.chunk().await.map_err(fault)? {
+            if document.len() + part.len() > limit {
+                return Err(FetchFault::TooLarge);
+            }
+            document.extend_from_slice(&part);
+        }
+        Ok(document.freeze())
+    }
 }
 
 #[async_trait]
@@ -75,22 +100,19 @@ impl KeyFetch for HttpFetch {
             .load()
             .check(url)
             .map_err(|fault| FetchFault::Refused(fault.to_string()))?;
-        let mut response = self.client.get(url).send().await.map_err(fault)?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchFault::Status(response.status().as_u16()));
-        }
-        let declared = response.content_length().unwrap_or(0);
-        if usize::try_from(declared).unwrap_or(usize::MAX) > MAX_DOCUMENT {
-            return Err(FetchFault::TooLarge);
-        }
-        let mut document = BytesMut::new();
-        while let Some(part) = response.chunk().await.map_err(fault)? {
-            if document.len() + part.len() > MAX_DOCUMENT {
-                return Err(FetchFault::TooLarge);
-            }
-            document.extend_from_slice(&part);
-        }
-        Ok(document.freeze())
+        self.get(url, MAX_DOCUMENT, TIMEOUT).await
+    }
+}
+
+#[async_trait]
+impl CrlFetch for HttpFetch {
+    async fn fetch_list(&self, url: &str, named_by: NamedBy) -> Result<Bytes, FetchFault> {
+        let url = self
+            .rules
+            .load()
+            .check_list(url, named_by)
+            .map_err(|fault| FetchFault::Refused(fault.to_string()))?;
+        self.get(url, MAX_LIST, LIST_TIMEOUT).await
     }
 }
 
@@ -202,6 +224,28 @@ mod tests {
         let url = serve(|_| body(vec![b'x'; MAX_DOCUMENT + 1])).await;
 
         assert_eq!(fetch_for(&url).fetch(&url).await, Err(FetchFault::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_list_may_be_larger_than_a_key_set_but_not_without_bound() {
+        let answers = |path: &str| body(vec![b'x'; if path == "/fits" { MAX_LIST } else { MAX_LIST + 1 }]);
+        let url = serve(answers).await;
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let fetch = HttpFetch::new(EgressRules::default().with_lists([url.as_str()])).unwrap();
+        let list = async |path: &str, named_by| fetch.fetch_list(&format!("{url}{path}"), named_by).await;
+
+        assert_eq!(
+            list("/fits", NamedBy::Configuration).await.unwrap().len(),
+            MAX_LIST
+        );
+        assert_eq!(
+            list("/over", NamedBy::Configuration).await,
+            Err(FetchFault::TooLarge)
+        );
+        assert!(matches!(
+            list("/fits", NamedBy::Certificate).await,
+            Err(FetchFault::Refused(_))
+        ));
     }
 
     #[tokio::test]

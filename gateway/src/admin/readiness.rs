@@ -65,6 +65,19 @@ impl Readiness {
                 }
             }
         }
+        for list in gateway.boards().identity.crls.status() {
+            match (list.was_tried, list.last_fault) {
+                (true, None) => {}
+                (true, Some(fault)) => report.stale.push(format!(
+                    "revocation list {}: the last fetch failed ({fault})",
+                    list.name
+                )),
+                (false, _) if list.is_named => report
+                    .waiting_for
+                    .push(format!("revocation list {}: it was not asked for yet", list.name)),
+                (false, _) => {}
+            }
+        }
         if gateway.boards().identity.denied.metrics().is_failing() {
             report.stale.push(
                 "deny list: the file on disk cannot be used, the last good list holds (see /deny)".to_owned(),

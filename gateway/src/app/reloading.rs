@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_config::reload::{ReloadOutcome, Running, reload};
 use portcullis_config::{AccessLogTarget, BootPlan, Sources};
-use portcullis_identity::plan::KeySource;
+use portcullis_identity::plan::{CrlSource, IssuerKind, KeySource};
 use portcullis_pipeline::Gateway;
 use portcullis_pipeline::plan::GatewayPlan;
 use tracing::error;
@@ -46,6 +46,11 @@ impl Reloader {
             watch: Mutex::new(None),
             turn: Mutex::new(()),
         }
+    }
+
+    /// What fetches, under the rules of the newest configuration.
+    pub(crate) fn fetch(&self) -> Arc<HttpFetch> {
+        Arc::clone(&self.fetch)
     }
 
     /// Files that the gateway itself writes.
@@ -119,10 +124,18 @@ pub(crate) fn egress_rules(plan: &GatewayPlan, boot: &BootPlan) -> EgressRules {
         .identity
         .issuers
         .iter()
-        .filter_map(|issuer| match &issuer.keys {
-            KeySource::Document(_) => None,
-            KeySource::Url(url) => Some(&**url),
-            KeySource::Discovery => Some(&*issuer.issuer),
+        .filter_map(|issuer| match (&issuer.keys, &issuer.kind) {
+            (KeySource::Url(url), _) => Some(&**url),
+            (KeySource::Discovery, IssuerKind::Url(url)) => Some(&**url),
+            (KeySource::Discovery, IssuerKind::Spiffe(_))
+            | (KeySource::Document(_) | KeySource::WorkloadApi(_), _) => None,
         });
-    EgressRules::new(urls, boot.egress_allow.clone())
+    let of_trusts = plan.identity.trust.iter().map(|trust| &trust.revocation);
+    let of_pools = plan.identity.upstreams.iter().map(|pool| &pool.revocation);
+    let lists = of_trusts.chain(of_pools).flatten().flat_map(|plan| &plan.lists);
+    let lists = lists.filter_map(|list| match &list.source {
+        CrlSource::Url(url) => Some(&**url),
+        CrlSource::Document { .. } => None,
+    });
+    EgressRules::new(urls, boot.egress_allow.clone()).with_lists(lists)
 }

@@ -17,6 +17,7 @@ use super::reload::ReloadStatus;
 use super::reloading::Reloader;
 use super::watch::FileWatch;
 use super::{door, health};
+use crate::adapters::http_fetch::HttpFetch;
 use crate::adapters::{dns, workload_api};
 use crate::admin::Admin;
 use crate::admin::readiness::Readiness;
@@ -71,6 +72,7 @@ impl Serving {
             say_when_ready(Arc::clone(&gateway), Arc::clone(&readiness)),
         );
         background.spawn("keys", refresh_keys(Arc::clone(&gateway)));
+        background.spawn("revocation-lists", keep_lists(Arc::clone(&gateway), reloader.fetch()));
         background.spawn("dns", resolve_names(Arc::clone(&gateway)));
         background.spawn(
             "health",
@@ -146,6 +148,10 @@ async fn refresh_keys(gateway: Arc<Gateway>) {
         ticks.tick().await;
         gateway.boards().identity.keys.refresh_due(Instant::now()).await;
     }
+}
+
+async fn keep_lists(gateway: Arc<Gateway>, fetch: Arc<HttpFetch>) {
+    gateway.boards().identity.crls.keep_fresh(&*fetch).await;
 }
 
 /// Asks for names at once when a configuration brings a new one, and for all of them every five seconds.
