@@ -158,15 +158,14 @@ impl Doors {
         };
         let _counted = self.open.take();
         let _open = self.metrics.connection_opened(&door.listener);
-        match self
-            .shake_hands(*stream, &snapshot, (&door.listener, peer, local), &limits)
-            .await
-        {
+        // Apart, so that a connection does not carry its handshake.
+        let place = (&door.listener, peer, local);
+        match Box::pin(self.shake_hands(*stream, &snapshot, place, &limits)).await {
             Some((socket, facts, is_h2)) => {
                 drop(snapshot);
                 let connection = Arc::new(Connection::new(Arc::new(facts), limits, shutdown));
                 let requests = exchange::Requests::new(self, &connection);
-                // The protocol's loop apart, so that a handshake does not carry it.
+                // And the protocol's loop apart from the handshake.
                 if is_h2 {
                     Box::pin(h2::serve(socket, &connection, &self.metrics, &requests)).await;
                 } else {
