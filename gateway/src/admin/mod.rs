@@ -3,6 +3,7 @@
 
 pub mod denials;
 pub mod guard;
+pub mod holdings;
 pub mod readiness;
 pub mod server;
 pub mod views;
@@ -13,6 +14,7 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use hyper::body::Incoming;
+use portcullis_identity::assertion::KEY_SET_MEDIA_TYPE;
 use portcullis_pipeline::Gateway;
 use portcullis_telemetry::export;
 use prometheus::Registry;
@@ -39,7 +41,7 @@ pub struct Admin {
 }
 
 /// What there is, for whoever asks for something else.
-const PATHS: &str = "there are /livez, /readyz, /metrics, /config, /routes, /pools, /issuers and /deny";
+const PATHS: &str = "there are /livez, /readyz, /metrics, /config, /routes, /pools, /issuers, /identity, /identity/jwks and /deny";
 
 impl Admin {
     /// Answers one request.
@@ -63,7 +65,17 @@ impl Admin {
             "/config" => json_answer(StatusCode::OK, &self.reload.view(&snapshot.revision)),
             "/routes" => json_answer(StatusCode::OK, &views::routes(&snapshot)),
             "/pools" => json_answer(StatusCode::OK, &views::pools(&snapshot, Instant::now())),
+            "/identity/jwks" => bytes_answer(
+                StatusCode::OK,
+                KEY_SET_MEDIA_TYPE,
+                format!("{:#}\n", snapshot.identity.assertion_keys()),
+            ),
             "/issuers" => json_answer(StatusCode::OK, &views::issuers(&snapshot)),
+            "/identity" => {
+                let boards = &self.gateway.boards().identity;
+                let view = holdings::identity(&snapshot, boards);
+                json_answer(StatusCode::OK, &view)
+            }
             "/" => json_answer(
                 StatusCode::OK,
                 &json!({ "name": "portcullis", "version": version::VERSION, "commit": version::COMMIT, "paths": PATHS }),
@@ -85,6 +97,7 @@ impl Admin {
     fn metrics(&self) -> Answer {
         let snapshot = self.gateway.snapshot();
         snapshot.routing.refresh_metrics(Instant::now());
+        holdings::refresh_metrics(&snapshot, &self.gateway.boards().identity);
         let limits = &self.gateway.boards().limits;
         limits.publish_entries();
         if let Some(metrics) = limits.metrics() {
