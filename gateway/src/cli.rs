@@ -27,7 +27,9 @@ pub const DEFAULT_CONFIG: &[&str] = &["portcullis.yaml", "/etc/portcullis"];
         portcullis demo                          see everything work, nothing to set up\n  \
         portcullis check --config edge/          is this configuration sound?\n  \
         portcullis run --config edge/            serve it\n  \
-        portcullis explain request GET https://api.example.com/orders/7 --token token.jwt",
+        portcullis explain request GET https://api.example.com/orders/7 --token token.jwt\n  \
+        portcullis token token.jwt               which check of this token fails, and what would pass\n  \
+        portcullis cert list                     what ends next",
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
@@ -67,6 +69,10 @@ pub enum Command {
         portcullis explain endpoint 10.1.0.7:8443 --admin http://127.0.0.1:9901"
     )]
     Explain(ExplainCommand),
+    /// Say of a token which check it fails, what would pass, and who it proves: exit 0 accepted, 1 refused, 2 usage
+    Token(TokenArgs),
+    /// Say what a certificate is and which trust, listener and route would accept it; or list what ends when
+    Cert(CertArgs),
     /// Refuse a token, a user, a session, a certificate or a workload now, on a running gateway
     #[command(
         subcommand,
@@ -256,6 +262,94 @@ pub struct ExplainRequestArgs {
     pub format: Format,
 }
 
+/// `token`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    portcullis token token.jwt\n  \
+    pbpaste | portcullis token -                     a token that was copied\n  \
+    portcullis token old.jwt --at 2026-11-20T08:00:00Z --offline --format json\n\n\
+    The issuer's keys are fetched as `run` fetches them, under the same egress rules. Neither the token nor its\n\
+    signature is ever printed; single claims are.")]
+pub struct TokenArgs {
+    /// A file with the token; - reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Judge it by this issuer alone [default: the one that its `iss` names]
+    #[arg(long, value_name = "NAME")]
+    pub issuer: Option<String>,
+    /// Judge it as of this moment [default: now]
+    #[arg(long, value_parser = parse_moment, value_name = "RFC3339")]
+    pub at: Option<SystemTime>,
+    /// Fetch nothing, and say what would have been fetched
+    #[arg(long)]
+    pub offline: bool,
+    #[command(flatten)]
+    /// Which configuration
+    pub config: ConfigArgs,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `cert`.
+#[derive(Args, Clone, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  \
+        portcullis cert client.pem                 what it is, and who would accept it\n  \
+        portcullis cert client.pem --at 2027-03-01T00:00:00Z\n  \
+        portcullis cert list                       everything the configuration uses, by what ends first\n  \
+        portcullis cert list --admin http://127.0.0.1:9901 --warn-within 14d"
+)]
+pub struct CertArgs {
+    /// What else than one file
+    #[command(subcommand)]
+    pub command: Option<CertCommand>,
+    /// A certificate, leaf first with its chain: PEM, or one in DER; - reads standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub file: Option<PathBuf>,
+    /// Judge it as of this moment [default: now]
+    #[arg(long, value_parser = parse_moment, value_name = "RFC3339")]
+    pub at: Option<SystemTime>,
+    /// Fetch no revocation list, and say what would have been fetched
+    #[arg(long)]
+    pub offline: bool,
+    #[command(flatten)]
+    /// Which configuration
+    pub config: ConfigArgs,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// `cert` without a file.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CertCommand {
+    /// List everything that ends, sorted by what ends first: exit 1 when something has ended or is about to
+    List(CertListArgs),
+}
+
+/// `cert list`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:\n  \
+    portcullis cert list --config edge/\n  \
+    portcullis cert list --admin http://127.0.0.1:9901 --warn-within 14d --format json")]
+pub struct CertListArgs {
+    /// How long before its end something is worth a warning
+    #[arg(long, default_value = "30d", value_parser = parse_duration, value_name = "TIME")]
+    pub warn_within: Duration,
+    #[command(flatten)]
+    /// Which configuration
+    pub config: ConfigArgs,
+    /// Ask this gateway's admin port what it holds instead of reading a configuration
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "region"])]
+    pub admin: Option<String>,
+    /// How the list is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
 /// How a command prints.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub enum Format {
@@ -276,8 +370,9 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         Some("s") => 1,
         Some("m") => 60,
         Some("h") => 3_600,
+        Some("d") => 86_400,
         Some("") => return Err(format!("\"{text}\" has no unit (did you mean \"{text}s\"?)")),
-        Some(_) | None => return Err(format!("\"{text}\" has an unknown unit (ms, s, m or h)")),
+        Some(_) | None => return Err(format!("\"{text}\" has an unknown unit (ms, s, m, h or d)")),
     };
     Ok(Duration::from_secs(number.saturating_mul(seconds)))
 }
@@ -337,6 +432,17 @@ mod tests {
 
         assert!(Cli::try_parse_from(both).is_err());
         assert!(Cli::try_parse_from(&both[..7]).is_ok());
+    }
+
+    #[test]
+    fn cert_takes_a_file_or_lists() {
+        let parse = |arguments: &[&str]| Cli::try_parse_from([&["portcullis", "cert"], arguments].concat());
+
+        assert!(parse(&["client.pem"]).is_ok());
+        assert!(parse(&["list", "--warn-within", "14d"]).is_ok());
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["client.pem", "list"]).is_err());
+        assert!(parse(&["client.pem", "--at", "tomorrow"]).is_err());
     }
 
     #[test]

@@ -8,14 +8,19 @@ use crate::cli::{Cli, Command, ExplainCommand};
 use crate::output::Output;
 
 mod admin_client;
+mod cert;
 mod check;
+mod checks;
 mod demo;
 mod deny;
 pub(crate) mod explain;
+mod input;
 mod lists;
+mod moments;
 mod run;
 #[cfg(test)]
 mod tests;
+mod token;
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,6 +58,8 @@ pub fn execute(command: Command, output: &mut Output) -> Exit {
             admin,
             format,
         }) => explain::endpoint(&address, &admin, format, output),
+        Command::Token(args) => token::token(&args, output),
+        Command::Cert(args) => cert::cert(&args, output),
         Command::Deny(command) => deny::deny(&command, output),
         Command::Routes(args) => lists::routes(&args, output),
         Command::Pools(args) => lists::pools(&args, output),

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{EncodingKey, Header};
-use portcullis_identity::plan::{Algorithm, IssuerPlan, KeySource};
+use portcullis_identity::plan::{Algorithm, IssuerKind, IssuerPlan, KeySource};
+use portcullis_model::SpiffeId;
 use portcullis_pipeline::plan::GatewayPlan;
 use rcgen::KeyPair;
 use serde_json::{Map, Value};
@@ -40,7 +41,7 @@ pub(super) fn assume(plan: &GatewayPlan, claims: &Value) -> Result<(GatewayPlan,
     let key = EncodingKey::from_ec_pem(key.serialize_pem().as_bytes())?;
     let mut jwk = Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::ES256)?;
     jwk.common.key_id = Some(KEY_ID.to_owned());
-    let token = sign(complete(claims, issuer), &key)?;
+    let token = sign(complete(claims, issuer), issuer, &key)?;
     issuer.keys = KeySource::Document(Arc::from(serde_json::to_string(&JwkSet { keys: vec![jwk] })?));
     if !issuer.algorithms.contains(&Algorithm::ES256) {
         issuer.algorithms.push(Algorithm::ES256);
@@ -48,23 +49,30 @@ pub(super) fn assume(plan: &GatewayPlan, claims: &Value) -> Result<(GatewayPlan,
     Ok((plan, token))
 }
 
-/// By `iss`; a configuration with one issuer needs no `iss` in the claims.
+/// By `iss`, or for JWT-SVIDs by the trust domain of `sub`; a configuration with one issuer needs neither.
 fn find_issuer<'a>(
     plan: &'a mut GatewayPlan,
     claims: &Map<String, Value>,
 ) -> Result<&'a mut IssuerPlan, ClaimsFault> {
-    let known: Vec<String> = plan
-        .identity
-        .issuers
+    let issuers = &mut plan.identity.issuers;
+    let known: Vec<String> = issuers
         .iter()
-        .map(|issuer| issuer.issuer.to_string())
+        .map(|issuer| issuer.kind.name().to_string())
         .collect();
     let is_only_one = known.len() == 1;
-    let said = claims.get("iss").and_then(Value::as_str);
-    plan.identity
-        .issuers
+    let said = |name: &str| claims.get(name).and_then(Value::as_str);
+    let is_named = |issuer: &IssuerPlan| match (&issuer.kind, said("iss")) {
+        (IssuerKind::Url(url), Some(iss)) => **url == *iss,
+        (IssuerKind::Spiffe(domain), None) => {
+            let id = said("sub").and_then(|sub| SpiffeId::new(sub).ok());
+            id.map_or(is_only_one, |id| id.is_member_of(domain))
+        }
+        (IssuerKind::Url(_), None) => is_only_one,
+        (IssuerKind::Spiffe(_), Some(_)) => false,
+    };
+    issuers
         .iter_mut()
-        .find(|issuer| said.map_or(is_only_one, |said| *issuer.issuer == *said))
+        .find(|issuer| is_named(issuer))
         .ok_or_else(|| ClaimsFault::Issuer(known.join(", ")))
 }
 
@@ -75,27 +83,33 @@ fn complete(claims: &Map<String, Value>, issuer: &IssuerPlan) -> Map<String, Val
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
         .as_secs();
+    let (iss, sub) = match &issuer.kind {
+        IssuerKind::Url(url) => (Some(Value::from(&**url)), "somebody".to_owned()),
+        IssuerKind::Spiffe(domain) => (None, format!("spiffe://{domain}/somebody")),
+    };
+    let audience = issuer.audiences.first().map(|audience| Value::from(&**audience));
     let defaults = [
-        ("iss", Value::from(&*issuer.issuer)),
+        ("iss", iss),
+        ("aud", audience),
+        ("sub", Some(Value::from(sub))),
+        ("iat", Some(Value::from(now))),
         (
-            "aud",
-            issuer
-                .audiences
-                .first()
-                .map_or(Value::Null, |audience| Value::from(&**audience)),
+            "exp",
+            Some(Value::from(now + VALIDITY.min(issuer.max_lifetime).as_secs())),
         ),
-        ("sub", Value::from("somebody")),
-        ("iat", Value::from(now)),
-        ("exp", Value::from(now + VALIDITY.as_secs())),
     ];
     for (name, value) in defaults {
-        claims.entry(name).or_insert(value);
+        if let Some(value) = value {
+            claims.entry(name).or_insert(value);
+        }
     }
     claims
 }
 
-fn sign(claims: Map<String, Value>, key: &EncodingKey) -> Result<String, ClaimsFault> {
+fn sign(claims: Map<String, Value>, issuer: &IssuerPlan, key: &EncodingKey) -> Result<String, ClaimsFault> {
     let mut header = Header::new(jsonwebtoken::Algorithm::ES256);
     header.kid = Some(KEY_ID.to_owned());
+    // A type that the issuer accepts: which one is no claim.
+    header.typ = issuer.token_types.named.first().map(ToString::to_string);
     Ok(jsonwebtoken::encode(&header, &claims, key)?)
 }

@@ -1,5 +1,6 @@
 //! `explain`: what would happen to a request, and what an object means; by the functions that serve the traffic.
 
+mod authentication;
 mod claims;
 mod report;
 mod request;

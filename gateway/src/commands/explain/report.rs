@@ -2,15 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use portcullis_identity::plan::{KeySource, TrustAnchors, UpstreamPeer};
+use portcullis_identity::plan::{TrustAnchors, UpstreamPeer};
 use portcullis_model::{Problems, Rejection};
 use portcullis_pipeline::plan::{ActionPlan, SchemeKind};
 use portcullis_pipeline::{Exchange, LocalAnswer, Target, UpstreamHead};
 use serde::Serialize;
 
+use super::authentication::Authentication;
 use super::request::Asked;
 use super::steps::{self, Step};
 use crate::admin::views::place;
+use crate::commands::token::fetched_from;
 use crate::configuration::Rehearsal;
 
 /// Stands for the answer that DNS would have given (RFC 5737).
@@ -36,6 +38,8 @@ pub(super) struct Explanation {
     pub(super) route: Option<String>,
     pub(super) principal: Option<String>,
     pub(super) steps: Vec<Step>,
+    /// Every credential that was given, check by check.
+    pub(super) authentication: Vec<Authentication>,
     pub(super) verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refusal: Option<Refusal>,
@@ -95,20 +99,10 @@ impl Fetches {
                 .publish(host, *port, &[UNRESOLVED]);
         }
         let identity = &rehearsal.snapshot.plan.identity;
-        let keys = identity.issuers.iter().filter_map(|issuer| {
-            let what = match &issuer.keys {
-                KeySource::Document(_) => return None,
-                KeySource::Url(url) => format!("the keys of issuer \"{}\" from {url}", issuer.id),
-                KeySource::Discovery => {
-                    let issuer_url = issuer.issuer.trim_end_matches('/');
-                    format!(
-                        "the keys of issuer \"{}\" by {issuer_url}/.well-known/openid-configuration",
-                        issuer.id
-                    )
-                }
-            };
-            Some((issuer.id.to_string(), what))
-        });
+        let keys = identity
+            .issuers
+            .iter()
+            .filter_map(|issuer| Some((issuer.id.to_string(), fetched_from(issuer)?)));
         let needs_workload = identity.workload_api
             && (identity.svid.is_none()
                 || identity
@@ -187,6 +181,7 @@ impl Explanation {
             route: record.route.as_ref().map(ToString::to_string),
             principal: record.principal.as_ref().map(ToString::to_string),
             steps: Vec::new(),
+            authentication: Vec::new(),
             verdict: "served",
             refusal: None,
             answer: None,

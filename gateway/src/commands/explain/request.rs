@@ -1,6 +1,5 @@
 //! A hypothetical request through the pipeline's own functions: nothing is sent, nothing is fetched.
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -25,10 +24,12 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::authentication;
 use super::claims::{self, ClaimsFault};
 use super::report::{Explanation, Fetches, Outcome};
 use super::url::{TypedUrl, UrlFault};
 use crate::cli::ExplainRequestArgs;
+use crate::commands::input::{self, InputFault};
 use crate::configuration::{Rehearsal, Selection};
 
 /// The largest file that is read for `--body`.
@@ -43,12 +44,10 @@ pub(super) enum ExplainFault {
     Method(String),
     #[error("\"{0}\" is not a field, as in 'x-tenant: a'")]
     Field(String),
-    #[error("cannot read \"{}\"", .0.display())]
-    Read(PathBuf, #[source] std::io::Error),
+    #[error(transparent)]
+    Input(#[from] InputFault),
     #[error("\"{}\" is not JSON", .0.display())]
     NotJson(PathBuf, #[source] serde_json::Error),
-    #[error("\"{}\" is larger than 64 MiB", .0.display())]
-    TooLarge(PathBuf),
     #[error("\"{}\" holds no certificate in PEM", .0.display())]
     NoCertificate(PathBuf),
     #[error("the token does not fit a header field")]
@@ -96,7 +95,7 @@ impl Asked {
             headers.append(name, value);
         }
         if let Some(path) = &args.token {
-            let token = String::from_utf8(read_file(path)?).map_err(|_| ExplainFault::Token)?;
+            let token = String::from_utf8(input::read(path, MAX_BODY)?).map_err(|_| ExplainFault::Token)?;
             headers.insert(AUTHORIZATION, bearer(token.trim())?);
         }
         let claims = args.claims.as_deref().map(read_claims).transpose()?;
@@ -106,7 +105,11 @@ impl Asked {
             .map(read_chain)
             .transpose()?
             .unwrap_or_default();
-        let body = args.body.as_deref().map(read_file).transpose()?;
+        let body = args
+            .body
+            .as_deref()
+            .map(|path| input::read(path, MAX_BODY))
+            .transpose()?;
         if let Some(body) = &body
             && !headers.contains_key(CONTENT_LENGTH)
         {
@@ -165,35 +168,13 @@ fn bearer(token: &str) -> Result<HeaderValue, ExplainFault> {
     Ok(value)
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, ExplainFault> {
-    let fault = |cause| ExplainFault::Read(path.to_owned(), cause);
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(MAX_BODY + 1)
-            .read_to_end(&mut bytes)
-            .map_err(fault)?;
-    } else {
-        std::fs::File::open(path)
-            .map_err(fault)?
-            .take(MAX_BODY + 1)
-            .read_to_end(&mut bytes)
-            .map_err(fault)?;
-    }
-    if bytes.len() as u64 > MAX_BODY {
-        Err(ExplainFault::TooLarge(path.to_owned()))
-    } else {
-        Ok(bytes)
-    }
-}
-
 fn read_claims(path: &Path) -> Result<Value, ExplainFault> {
-    serde_json::from_slice(&read_file(path)?).map_err(|cause| ExplainFault::NotJson(path.to_owned(), cause))
+    serde_json::from_slice(&input::read(path, MAX_BODY)?)
+        .map_err(|cause| ExplainFault::NotJson(path.to_owned(), cause))
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, ExplainFault> {
-    let pem = read_file(path)?;
+    let pem = input::read(path, MAX_BODY)?;
     let chain = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .unwrap_or_default();
@@ -244,7 +225,18 @@ pub(super) fn explain(selection: &Selection, asked: &Asked) -> Result<Explanatio
     let mut exchange = gateway.begin(connection);
     exchange.rehearse();
     let outcome = walk(&mut exchange, asked, &headers)?;
-    Ok(Explanation::new(asked, &exchange, outcome, fetches, &warnings))
+    // A certificate that nobody asks for never leaves the client.
+    let chain = if asks == ClientCertificates::Off {
+        &[][..]
+    } else {
+        asked.chain.as_slice()
+    };
+    let authentication = authentication::examine(&exchange, &headers, chain, SystemTime::now());
+    let explanation = Explanation::new(asked, &exchange, outcome, fetches, &warnings);
+    Ok(Explanation {
+        authentication,
+        ..explanation
+    })
 }
 
 fn walk(exchange: &mut Exchange, asked: &Asked, headers: &HeaderMap) -> Result<Outcome, ExplainFault> {

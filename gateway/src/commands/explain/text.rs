@@ -1,7 +1,9 @@
 //! An explanation in words.
 
+use portcullis_model::Stage;
 use serde_json::Value;
 
+use super::authentication::Authentication;
 use super::report::{EndpointView, Explanation};
 
 /// The explanation for people.
@@ -29,6 +31,11 @@ pub(super) fn text(explanation: &Explanation) -> String {
     }
     text.push('\n');
     if let Some(refusal) = &explanation.refusal {
+        if refusal.stage == Stage::Authenticate.as_str() {
+            for by in explanation.authentication.iter().filter_map(Authentication::text) {
+                text.push_str(&format!("{by}\n"));
+            }
+        }
         text.push_str(&format!("Refused at {} with {}", refusal.stage, refusal.reason));
         text.push_str(
             &refusal
