@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod h2scripted;
 pub mod h2wire;
 pub mod house;
+pub mod lists;
 pub mod pki;
 pub mod process;
 pub mod raw;

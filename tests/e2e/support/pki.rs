@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PublicKeyData, SanType, SerialNumber,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 /// A certificate authority.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    pub issuer: Issuer<'static, KeyPair>,
     pub pem: String,
     pub der: CertificateDer<'static>,
 }
@@ -59,6 +60,11 @@ impl Authority {
 
     /// A leaf with exactly these alternative names.
     pub fn leaf_with(&self, sans: Vec<SanType>) -> Leaf {
+        self.leaf_shaped(sans, |_| ())
+    }
+
+    /// A leaf with exactly these alternative names, and whatever else is different about it.
+    pub fn leaf_shaped(&self, sans: Vec<SanType>, shape: impl FnOnce(&mut CertificateParams)) -> Leaf {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = named("leaf");
@@ -68,10 +74,41 @@ impl Authority {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
+        shape(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Leaf {
             chain_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
+        }
+    }
+
+    /// A current list on which nobody stands.
+    pub fn empty_crl(&self) -> String {
+        let now = SystemTime::now();
+        let list = CertificateRevocationListParams {
+            this_update: now.into(),
+            next_update: (now + Duration::from_secs(7 * 86_400)).into(),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
+    /// An authority that this one signed, after `shape` had its way with it.
+    pub fn authority(&self, name: &str, shape: impl FnOnce(&mut CertificateParams)) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        shape(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Self {
+            pem: certificate.pem(),
+            der: certificate.der().clone(),
+            issuer: Issuer::new(params, key),
         }
     }
 
@@ -92,6 +129,12 @@ impl Leaf {
 
     pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).unwrap()
+    }
+
+    /// The same leaf with another certificate behind it.
+    pub fn followed_by(mut self, authority: &Authority) -> Self {
+        self.chain_pem.push_str(&authority.pem);
+        self
     }
 
     /// Writes `NAME.pem` and `NAME.key` into a folder, each replaced in one step.
@@ -161,8 +204,13 @@ impl TokenIssuer {
     pub fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(self.kid.clone());
+        self.sign_under(&header, claims)
+    }
+
+    /// Signs any claims under any header.
+    pub fn sign_under(&self, header: &Header, claims: &Value) -> String {
         let key = EncodingKey::from_ec_pem(self.key.serialize_pem().as_bytes()).unwrap();
-        jsonwebtoken::encode(&header, claims, &key).unwrap()
+        jsonwebtoken::encode(header, claims, &key).unwrap()
     }
 }
 
