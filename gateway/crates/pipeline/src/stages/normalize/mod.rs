@@ -150,7 +150,7 @@ const fn default_port(scheme: UrlScheme) -> u16 {
 }
 
 /// 421 when the connection was made for a name that asks for less than this host does, or that its certificate
-/// does not cover (RFC 9110 section 15.5.20; CVE-2026-48491).
+/// does not cover (RFC 9110 section 15.5.20; CVE-2026-48491); 401 when its handshake would not succeed today.
 fn refuse_misdirected(context: &Context<'_>, host: &str) -> Result<(), Rejection> {
     let Some(tls) = &context.connection.tls else {
         return Ok(());
@@ -162,8 +162,12 @@ fn refuse_misdirected(context: &Context<'_>, host: &str) -> Result<(), Rejection
     else {
         return Ok(());
     };
-    if listener.is_directed(tls.sni.as_deref(), host) {
-        return Ok(());
+    if !listener.is_directed(tls.sni.as_deref(), host) {
+        return Err(Rejection::new(Reason::Misdirected));
     }
-    Err(Rejection::new(Reason::Misdirected))
+    // What the handshake accepted may have been revoked, or have ended, since; on a public route nobody else asks.
+    match &tls.peer {
+        Some(peer) => listener.still_accepts(tls.sni.as_deref(), peer, context.now.wall),
+        None => Ok(()),
+    }
 }
