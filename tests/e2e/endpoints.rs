@@ -6,7 +6,7 @@ use http::{Method, Version};
 
 use crate::support::house::LISTENERS;
 use crate::support::pki::write;
-use crate::support::{Authority, Endpoint, House, Recorder};
+use crate::support::{Authority, Endpoint, House, Recorder, Seen, wait_until};
 
 /// The authority of the endpoints and of the gateway's own SVID.
 struct Mesh {
@@ -22,13 +22,23 @@ impl Mesh {
 
     /// A gateway with an SVID of this mesh and the pool `main`.
     fn open(&self, address: SocketAddr, protocol: &str, tls: &str) -> House {
+        self.open_before(&[address], protocol, tls)
+    }
+
+    /// The same before several endpoints.
+    fn open_before(&self, addresses: &[SocketAddr], protocol: &str, tls: &str) -> House {
+        let endpoints: Vec<_> = addresses
+            .iter()
+            .map(|address| format!("{{ address: \"{address}\" }}"))
+            .collect();
+        let endpoints = endpoints.join(", ");
         let text = format!(
             r#"{LISTENERS}
 trust: {{ mesh: {{ spiffe: corp.example, pem: mesh.pem }} }}
 identity: {{ svid: {{ chain: svid.pem, key: svid.key }} }}
 pools:
   main:
-    endpoints: [{{ address: "{address}" }}]
+    endpoints: [{endpoints}]
     protocol: {protocol}
     tls: {tls}
 routes:
@@ -172,4 +182,55 @@ async fn an_impostor_with_the_right_identity_of_another_authority_gets_nothing()
 
     house.assert_refused(&answer, 502, "endpoint-tls");
     assert_eq!(recorder.text(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_with_another_identity_is_ejected_at_once_and_fails_its_probe() {
+    let mesh = Mesh::new();
+    let leaf = mesh.authority.leaf(&[], Some("spiffe://corp.example/payments"));
+    let right = mesh.authority.leaf(&[], Some("spiffe://corp.example/orders"));
+    let expect = "{ expect: \"spiffe://corp.example/orders\" }";
+
+    // Whoever meets the impostor is served by the other, with any method: nothing of the request had left.
+    let impostor = Endpoint::start_tls("one", &leaf, Some(&mesh.authority)).await;
+    let honest = Endpoint::start_tls("two", &right, Some(&mesh.authority)).await;
+    let house = mesh.open_before(&[impostor.address, honest.address], "h1", expect);
+    let seen = Seen::of(&house.gateway);
+    wait_until("a request to meet the impostor", || async {
+        let answer = house.h1().send(Method::POST, "/open/x", &[], b"secret").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        (impostor.connections() > 0).then_some(())
+    })
+    .await;
+    seen.endpoint_state(impostor.address, "ejected").await;
+    let pools = seen.json("/pools").await.to_string();
+    assert!(
+        pools.contains("ejected by its answers (Identity"),
+        "one is enough: {pools}"
+    );
+    assert_eq!(impostor.requests(), 0);
+
+    for (leaf, state) in [(&leaf, "warming"), (&right, "up")] {
+        for probe in ["{ tcp: true }", "{ http: /healthz }"] {
+            let endpoint = Endpoint::start_tls("one", leaf, Some(&mesh.authority)).await;
+            let health =
+                format!("{expect}\n    health: {{ probe: {probe}, interval: 100ms, timeout: 90ms }}");
+            let house = mesh.open(endpoint.address, "h1", &health);
+            let seen = Seen::of(&house.gateway);
+            let why = wait_until("the verdict of a probe", || async {
+                let endpoint = seen.json("/pools").await["pools"][0]["endpoints"][0].clone();
+                let why = endpoint["why"].as_str().unwrap().to_owned();
+                (endpoint["state"] == state && (state == "up" || why.contains("failed"))).then_some(why)
+            })
+            .await;
+            match state {
+                "up" => assert_eq!(house.h1().get("/open/x", &[]).await.status, 200),
+                _ => {
+                    assert!(why.contains("spiffe://corp.example/payments"), "{why}");
+                    house.assert_refused(&house.h1().get("/open/x", &[]).await, 503, "no-endpoint");
+                    assert_eq!(endpoint.requests(), 0);
+                }
+            }
+        }
+    }
 }

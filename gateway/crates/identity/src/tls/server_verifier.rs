@@ -12,14 +12,22 @@ use webpki::EndEntityCert;
 
 use super::certificate::provider;
 use super::client_verifier::{certificate_error, revocation_error, system_time};
+use crate::deny::DenyList;
 use crate::mtls::{Anchors, ChainFault, PeerIdentity, Revocation, Usage};
 
 /// The endpoint's chain is trusted, and it is somebody else.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("the endpoint is {found}, not {expected}")]
 pub(crate) struct IdentityMismatch {
     expected: SpiffeId,
     found: String,
+}
+
+/// As for people: rustls shows what it was handed in this form, and a probe's verdict is read on the admin port.
+impl fmt::Debug for IdentityMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// What is expected of a certificate beside its chain.
@@ -37,6 +45,7 @@ pub(crate) enum Expected {
 pub(crate) struct EndpointVerifier {
     anchors: Arc<Anchors>,
     revocation: Option<Arc<Revocation>>,
+    denied: Arc<DenyList>,
     expected: Expected,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -45,11 +54,13 @@ impl EndpointVerifier {
     pub(crate) fn new(
         anchors: Arc<Anchors>,
         revocation: Option<Arc<Revocation>>,
+        denied: Arc<DenyList>,
         expected: Expected,
     ) -> Self {
         Self {
             anchors,
             revocation,
+            denied,
             expected,
             algorithms: provider().signature_verification_algorithms,
         }
@@ -76,6 +87,12 @@ impl ServerCertVerifier for EndpointVerifier {
             Expected::Workload(expected) => verify_workload(end_entity, expected)?,
             Expected::Name(name) => verify_name(end_entity, name)?,
             Expected::OwnName => verify_name(end_entity, server_name)?,
+        }
+        if self.denied.is_in_use() {
+            let peer = PeerIdentity::from_chain(std::slice::from_ref(end_entity));
+            if self.denied.denies_endpoint(&peer, system_time(now)).is_some() {
+                return Err(CertificateError::Revoked.into());
+            }
         }
         Ok(ServerCertVerified::assertion())
     }
