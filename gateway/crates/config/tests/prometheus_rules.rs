@@ -102,7 +102,7 @@ fn a_metric_that_is_not_there_is_noticed() {
     assert_eq!(named.len(), 2);
     assert!(!named.is_subset(&known()));
     assert_eq!(
-        values(&scalars("groups: [{ alert: a, expr: >-\n b}]"), "alert"),
+        values(&scalars("groups: [{ alert: a, expr: b }]"), "alert"),
         ["a"]
     );
 }
