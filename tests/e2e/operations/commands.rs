@@ -12,19 +12,19 @@ use tempfile::TempDir;
 use crate::support::{Answer, Authority, Dial, Endpoint, TestGateway, TokenIssuer, configure, folder, pki};
 
 /// What a command printed and how it ended.
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ended {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|_| panic!("not JSON: {} {}", self.out, self.err))
     }
 }
 
-fn portcullis(folder: &Path, arguments: &[&str]) -> Ended {
+pub fn portcullis(folder: &Path, arguments: &[&str]) -> Ended {
     let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(arguments)
         .current_dir(folder)

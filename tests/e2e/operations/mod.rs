@@ -7,6 +7,7 @@ mod caps;
 mod commands;
 mod descriptors;
 mod drain;
+mod identity_commands;
 mod idle;
 mod observability;
 mod regions;

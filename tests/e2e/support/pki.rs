@@ -3,13 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
 };
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
@@ -80,20 +79,6 @@ impl Authority {
             chain_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
         }
-    }
-
-    /// A current list on which nobody stands.
-    pub fn empty_crl(&self) -> String {
-        let now = SystemTime::now();
-        let list = CertificateRevocationListParams {
-            this_update: now.into(),
-            next_update: (now + Duration::from_secs(7 * 86_400)).into(),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: Vec::new(),
-            key_identifier_method: KeyIdMethod::Sha256,
-        };
-        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     /// An authority that this one signed, after `shape` had its way with it.
