@@ -39,6 +39,7 @@ impl Folder {
         folder.write("policies/authz_test.rego", "package portcullis.authz_test\n");
         folder.write("policies/data.json", r#"{"roles":{}}"#);
         folder.write("policy.wasm", "\0asm");
+        folder.write("ca.crl", "a revocation list");
         folder.write("secret.txt", "s3cret\n");
         folder
     }
