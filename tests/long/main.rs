@@ -18,4 +18,5 @@ mod support;
 mod conformance;
 mod crowd;
 mod crowds;
+mod leases;
 mod slowhttptest;
