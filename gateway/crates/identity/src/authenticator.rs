@@ -367,10 +367,7 @@ impl Schemes {
         let reason = Reason::CertificateRevoked;
         let metrics = &self.boards.metrics;
         metrics.certificates.with_label_values(&[reason.code()]).inc();
-        let rejection = Rejection::new(reason)
-            .with_private(entry.to_string())
-            .decided_by(&entry.origin());
-        self.challenge(rejection, None)
+        self.challenge(entry.rejection(reason), None)
     }
 
     fn reject_token(&self, verdict: &TokenVerdict<'_>) -> Rejection {

@@ -89,9 +89,7 @@ pub(crate) fn end_of(peer: &PeerIdentity, now: SystemTime) -> SystemTime {
 
 fn refuse_denied(reason: Reason, entry: Option<Arc<DenyEntry>>) -> Result<(), Rejection> {
     match entry {
-        Some(entry) => Err(Rejection::new(reason)
-            .with_private(entry.to_string())
-            .decided_by(&entry.origin())),
+        Some(entry) => Err(entry.rejection(reason)),
         None => Ok(()),
     }
 }

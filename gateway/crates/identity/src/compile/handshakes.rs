@@ -84,6 +84,7 @@ impl Compiler<'_> {
             hosts,
             alpn: plan.alpn.clone(),
             workload: Arc::clone(&self.boards.workload),
+            denied: Arc::clone(&self.boards.denied),
             clock: self.boards.clock.clone(),
         };
         match ListenerTls::build(parts) {
@@ -242,6 +243,7 @@ impl Compiler<'_> {
             revocation: revocation.map(Arc::new),
             generation: self.boards.workload.next_generation(),
             workload: Arc::clone(&self.boards.workload),
+            denied: Arc::clone(&self.boards.denied),
             clock: self.boards.clock.clone(),
         }))
     }

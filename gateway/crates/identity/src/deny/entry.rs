@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portcullis_model::Origin;
+use portcullis_model::{Origin, Reason, Rejection};
 
 use super::name::DenyName;
 
@@ -45,6 +45,13 @@ impl DenyEntry {
     #[must_use]
     pub fn holds(&self, now: SystemTime) -> bool {
         self.until.is_none_or(|until| now < until)
+    }
+
+    /// The refusal that it decides: the operator reads which entry, the client does not.
+    pub(crate) fn rejection(&self, reason: Reason) -> Rejection {
+        Rejection::new(reason)
+            .with_private(self.to_string())
+            .decided_by(&self.origin())
     }
 
     /// True when it denies at least as long as the other one.

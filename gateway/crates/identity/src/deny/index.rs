@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -23,6 +24,8 @@ pub struct DenyIndex {
     serial: Scoped,
     /// By trust domain.
     spiffe: HashMap<Arc<str>, Workloads>,
+    /// A digest of what names certificates, whatever its order.
+    certificates: u64,
 }
 
 /// Values that are meant everywhere, and those that are meant within one issuer or trust.
@@ -83,6 +86,11 @@ impl DenyIndex {
         }
     }
 
+    /// A number that differs between lists that deny different certificates.
+    pub(super) const fn certificates(&self) -> u64 {
+        self.certificates
+    }
+
     /// The entry that denies a token, if one does.
     #[must_use]
     pub fn denies_token(&self, names: &TokenNames, now: SystemTime) -> Option<&DenyEntry> {
@@ -101,6 +109,12 @@ impl DenyIndex {
     #[must_use]
     pub fn denies_serial(&self, serial: &str, trust: &str, now: SystemTime) -> Option<&DenyEntry> {
         self.scoped(&self.serial, serial, trust, now)
+    }
+
+    /// The entry that denies a certificate by its serial number whatever it is presented to, if one does.
+    #[must_use]
+    pub fn denies_serial_everywhere(&self, serial: &str, now: SystemTime) -> Option<&DenyEntry> {
+        self.holding(self.serial.everywhere.get(serial), now)
     }
 
     /// The entry that denies a workload, if one does.
@@ -159,6 +173,11 @@ impl DenyIndex {
         match places.entry(key) {
             Entry::Vacant(vacant) => {
                 vacant.insert(next);
+                if matches!(entry.name.kind(), DenyKind::Serial | DenyKind::Spiffe) {
+                    let mut hasher = DefaultHasher::new();
+                    entry.name.hash(&mut hasher);
+                    self.certificates = self.certificates.wrapping_add(hasher.finish());
+                }
                 self.entries.push(entry);
             }
             Entry::Occupied(occupied) => {

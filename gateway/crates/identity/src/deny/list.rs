@@ -1,7 +1,7 @@
 //! The deny list of this moment, swapped whole, from both of its sources.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -64,6 +64,8 @@ pub enum Removed {
 pub struct DenyList {
     /// False while both sides are empty; what every request looks at first.
     is_in_use: AtomicBool,
+    /// How often the certificates changed that are denied.
+    certificates: AtomicU64,
     sides: ArcSwap<Sides>,
     /// One change at a time.
     turn: Mutex<()>,
@@ -96,6 +98,7 @@ impl DenyList {
         }
         Self {
             is_in_use: AtomicBool::new(false),
+            certificates: AtomicU64::new(0),
             sides: ArcSwap::default(),
             turn: Mutex::new(()),
             metrics,
@@ -130,6 +133,31 @@ impl DenyList {
                 .denies_serial(&peer.serial, trust.as_str(), now)
                 .or_else(|| index.denies_workload(workload()?, now))
         })
+    }
+
+    /// The entry that denies the certificate of an endpoint, if one does; counted as a hit. Endpoints are verified
+    /// under no trust of the configuration's, so that what is meant within one does not mean them.
+    #[must_use]
+    pub fn denies_endpoint(&self, peer: &PeerIdentity, now: SystemTime) -> Option<Arc<DenyEntry>> {
+        self.ask(|index| {
+            let workload = || peer.spiffe_id.as_ref().ok();
+            index
+                .denies_serial_everywhere(&peer.serial, now)
+                .or_else(|| index.denies_workload(workload()?, now))
+        })
+    }
+
+    /// True while there is any entry.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.is_in_use.load(Ordering::Acquire)
+    }
+
+    /// Grows whenever other certificates are denied than before: what was verified under another number is to be
+    /// verified again.
+    #[must_use]
+    pub fn certificates(&self) -> u64 {
+        self.certificates.load(Ordering::Acquire)
     }
 
     /// The entries of one side as they are now.
@@ -199,7 +227,7 @@ impl DenyList {
     }
 
     fn ask(&self, look: impl Fn(&DenyIndex) -> Option<&DenyEntry>) -> Option<Arc<DenyEntry>> {
-        if !self.is_in_use.load(Ordering::Acquire) {
+        if !self.is_in_use() {
             return None;
         }
         let sides = self.sides.load();
@@ -220,6 +248,7 @@ impl DenyList {
     fn swap(&self, side: Side, index: DenyIndex) {
         self.metrics.show(side.as_str(), &index);
         let mut sides = Sides::clone(&self.sides.load());
+        let are_others = sides.of(side).certificates() != index.certificates();
         match side {
             Side::File => sides.file = Arc::new(index),
             Side::Admin => sides.admin = Arc::new(index),
@@ -228,6 +257,9 @@ impl DenyList {
         // Who sees the flag sees the list that it was set for; who misses a list that just emptied asks it in vain.
         self.sides.store(Arc::new(sides));
         self.is_in_use.store(is_in_use, Ordering::Release);
+        if are_others {
+            self.certificates.fetch_add(1, Ordering::AcqRel);
+        }
         self.pulse.beat();
     }
 }

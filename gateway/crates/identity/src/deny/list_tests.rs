@@ -170,3 +170,26 @@ fn an_operator_reads_which_entry_denies() {
         format!("denied by sub \"alice\" (the admin port's deny list, entry {id}): left")
     );
 }
+
+#[test]
+fn only_a_change_of_denied_certificates_asks_for_new_handshakes() {
+    let (list, _) = list();
+    let named = |kind, value| DenyEntry {
+        name: DenyName::parse(kind, value, None).unwrap(),
+        ..entry("alice", None)
+    };
+    let (serial, workload) = (
+        named(DenyKind::Serial, "0a"),
+        named(DenyKind::Spiffe, "spiffe://a.example/x"),
+    );
+    let publish = |entries: Vec<DenyEntry>| {
+        list.publish(Side::File, DenyIndex::new(entries, at(1)));
+        list.certificates()
+    };
+
+    assert_eq!(publish(vec![entry("alice", None)]), 0);
+    assert_eq!(publish(vec![serial.clone(), workload.clone()]), 1);
+    assert_eq!(publish(vec![workload.clone(), entry("bob", None), serial.clone()]), 1);
+    assert_eq!(publish(vec![serial]), 2);
+    assert_eq!(publish(Vec::new()), 3);
+}

@@ -16,6 +16,7 @@ use super::certificate::{Names, provider};
 use super::client_verifier::ClientVerifier;
 use super::shown::Shown;
 use crate::boards::Clock;
+use crate::deny::DenyList;
 use crate::fault::IdentityFault;
 use crate::mtls::{CertificateRefusal, Generation, PeerIdentity, Trust, WorkloadBoard};
 use crate::plan::ClientCertificates;
@@ -56,6 +57,7 @@ pub(crate) struct ListenerParts {
     pub(crate) hosts: BTreeMap<String, ClientPolicy>,
     pub(crate) alpn: Vec<&'static str>,
     pub(crate) workload: Arc<WorkloadBoard>,
+    pub(crate) denied: Arc<DenyList>,
     pub(crate) clock: Clock,
 }
 
@@ -74,6 +76,7 @@ pub struct ListenerTls {
     configurations: Vec<Vec<Configuration>>,
     alpn: Vec<&'static str>,
     workload: Arc<WorkloadBoard>,
+    denied: Arc<DenyList>,
     clock: Clock,
 }
 
@@ -109,6 +112,7 @@ impl ListenerTls {
             configurations: Vec::new(),
             alpn: parts.alpn,
             workload: parts.workload,
+            denied: parts.denied,
             clock: parts.clock,
         };
         for certificate in &listener.certificates {
@@ -173,8 +177,8 @@ impl ListenerTls {
         }
     }
 
-    /// Whether a handshake for `sni` would still accept the certificate that a connection showed: nothing a
-    /// connection was given before it was revoked, or before its anchor went, outlives that.
+    /// Whether a handshake for `sni` would still accept the certificate that a connection showed, and nobody denies
+    /// it: nothing a connection was given before it was revoked, or before its anchor went, outlives that.
     ///
     /// # Errors
     /// Why not, in a rejection that a request gets.
@@ -191,7 +195,12 @@ impl ListenerTls {
         let mut refused: Option<CertificateRefusal> = None;
         for trust in &policy.trusts {
             match trust.accept(peer, now) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    return match self.denied.denies_certificate(peer, &trust.id, now) {
+                        Some(entry) => Err(entry.rejection(Reason::CertificateRevoked)),
+                        None => Ok(()),
+                    };
+                }
                 // That it was revoked says more than that another trust does not know it.
                 Err(refusal) if refusal.reason == Reason::CertificateRevoked => refused = Some(refusal),
                 Err(refusal) => refused = refused.or(Some(refusal)),

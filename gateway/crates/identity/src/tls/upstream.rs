@@ -15,6 +15,7 @@ use super::certificate::provider;
 use super::server_verifier::{self, EndpointVerifier, Expected};
 use super::shown::SvidSource;
 use crate::boards::Clock;
+use crate::deny::DenyList;
 use crate::fault::IdentityFault;
 use crate::mtls::{Anchors, Generation, Revocation, WorkloadBoard};
 
@@ -48,6 +49,7 @@ pub(crate) struct UpstreamParts {
     /// A number that no other material of an upstream has had.
     pub(crate) generation: u64,
     pub(crate) workload: Arc<WorkloadBoard>,
+    pub(crate) denied: Arc<DenyList>,
     pub(crate) clock: Clock,
 }
 
@@ -58,6 +60,7 @@ pub struct UpstreamTls {
     revocation: Option<Arc<Revocation>>,
     generation: u64,
     workload: Arc<WorkloadBoard>,
+    denied: Arc<DenyList>,
     clock: Clock,
     current: ArcSwapOption<Configurations>,
 }
@@ -76,6 +79,7 @@ impl UpstreamTls {
             revocation: parts.revocation,
             generation: parts.generation,
             workload: parts.workload,
+            denied: parts.denied,
             clock: parts.clock,
             current: ArcSwapOption::empty(),
         }
@@ -152,7 +156,8 @@ impl UpstreamTls {
         }
     }
 
-    /// The delivery and the revocation lists that this material depends on; 0 where it depends on none.
+    /// The delivery, and the revocation lists with the deny list, that this material depends on; 0 where it depends on
+    /// none.
     fn depends_on(&self) -> Generation {
         let follows = match &self.peer {
             Peer::Workload { anchors: None, .. }
@@ -169,7 +174,8 @@ impl UpstreamTls {
         };
         let delivered = if follows { self.workload.generation() } else { 0 };
         let lists = self.revocation.as_ref().map_or(0, |lists| lists.generation());
-        (delivered, lists)
+        // Both only ever grow, so that their sum changes whenever either does.
+        (delivered, lists.wrapping_add(self.denied.certificates()))
     }
 
     fn build(
@@ -178,7 +184,7 @@ impl UpstreamTls {
         svid: Option<Arc<CertifiedKey>>,
     ) -> Result<Configurations, IdentityFault> {
         let delivered = self.workload.current();
-        let revocation = self.revocation.clone();
+        let (revocation, denied) = (self.revocation.clone(), Arc::clone(&self.denied));
         let verifier = match &self.peer {
             Peer::Workload {
                 expected, anchors, ..
@@ -186,11 +192,11 @@ impl UpstreamTls {
                 let domain = expected.trust_domain();
                 let anchors = anchors.clone().or_else(|| delivered.bundles.get(domain).cloned());
                 let anchors = anchors.ok_or_else(|| IdentityFault::NoBundle(domain.clone()))?;
-                EndpointVerifier::new(anchors, revocation, Expected::Workload(expected.clone()))
+                EndpointVerifier::new(anchors, revocation, denied, Expected::Workload(expected.clone()))
             }
             Peer::Named { name, anchors } => {
                 let expected = name.clone().map_or(Expected::OwnName, Expected::Name);
-                EndpointVerifier::new(Arc::clone(anchors), revocation, expected)
+                EndpointVerifier::new(Arc::clone(anchors), revocation, denied, expected)
             }
         };
         let builder = ClientConfig::builder_with_details(provider(), Arc::new(self.clock.clone()))
