@@ -145,9 +145,7 @@ impl App {
         let boards = Arc::new(configuration::boards(Arc::clone(&fetch) as _, &registry)?);
         let (snapshot, warnings) = compile(&loaded, None, &boards).map_err(Box::new)?;
         warn_all(&warnings);
-        let denied = denials::load(&loaded.live, &boards.identity.denied)
-            .map_err(|refused| Box::new(refused.with_sources_of(&loaded)))?;
-        warn_all(denied.warnings());
+        let denied = denials::load(&loaded, &boards.identity.denied).map_err(Box::new)?;
         let Loaded {
             boot,
             live,
@@ -169,8 +167,7 @@ impl App {
         let sink = Arc::clone(&telemetry) as _;
         let gateway = Gateway::new(Arc::clone(&store), Arc::clone(&boards), sink, now, rand::random);
         let gateway = Arc::new(gateway.with_stopwatch(Instant::now));
-        let (denied, deny_list) = denied.into_parts();
-        let denials = Arc::new(Denials::new(Arc::clone(&gateway), state.clone(), denied)?);
+        let (denials, deny_list) = Denials::take_up(&gateway, state.clone(), denied)?;
         let status = Arc::new(ReloadStatus::new(&registry, &revision, warnings)?);
         let proxy = Proxy::new(boot.workers, &registry)?;
         let handle = proxy.handle().ok_or(AppFault::NoThreads)?;

@@ -126,9 +126,7 @@ impl Selection {
             );
             return Ok(Problem::warning("offline", &list.origin, message).into());
         }
-        let read =
-            denials::load(&loaded.live, &boards.denied).map_err(|refused| refused.with_sources_of(loaded))?;
-        Ok(read.warnings().clone())
+        denials::load(loaded, &boards.denied).map(|read| read.warnings().clone())
     }
 }
 

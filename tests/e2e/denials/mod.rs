@@ -1,6 +1,7 @@
 //! The deny list: who is refused although the credential is right, how soon, and by whose word.
 
 mod admin;
+mod connections;
 mod file;
 
 use std::time::{Duration, Instant};

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use portcullis_config::{Refused, read_deny_list, unknown_names};
+use portcullis_config::{Loaded, Refused, read_deny_list, unknown_names};
 use portcullis_identity::deny::{Added, DenyEntry, DenyIndex, DenyList, Removed, Side};
 use portcullis_model::Problems;
 use portcullis_pipeline::Gateway;
-use portcullis_pipeline::plan::{DenyListPlan, GatewayPlan};
+use portcullis_pipeline::plan::DenyListPlan;
 use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
@@ -93,20 +93,20 @@ impl Keeping {
     }
 }
 
-/// Reads the file that a plan names, if it names one, and publishes it.
+/// Reads the file that a configuration names, if it names one, and publishes it.
 ///
 /// # Errors
 /// Returns every problem of the file.
-pub(crate) fn load(plan: &GatewayPlan, denied: &DenyList) -> Result<Read, Refused> {
-    let Some(list) = &plan.deny_list else {
+pub(crate) fn load(loaded: &Loaded, denied: &DenyList) -> Result<Read, Refused> {
+    let Some(list) = &loaded.live.deny_list else {
         return Ok(Read {
             status: Status::default(),
             stamp: Stamp::default(),
         });
     };
     let stamp = Stamp::of(&list.path);
-    let entries = read_deny_list(list)?;
-    let problems = unknown_names(&entries, &plan.identity);
+    let entries = read_deny_list(list).map_err(|refused| refused.with_sources_of(loaded))?;
+    let problems = unknown_names(&entries, &loaded.live.identity);
     let now = SystemTime::now();
     denied.publish(Side::File, DenyIndex::new(entries, now));
     denied.metrics().loaded(now);
@@ -119,11 +119,6 @@ pub(crate) fn load(plan: &GatewayPlan, denied: &DenyList) -> Result<Read, Refuse
 }
 
 impl Read {
-    /// What was read, and what the file looked like then.
-    pub(crate) fn into_parts(self) -> (Status, Stamp) {
-        (self.status, self.stamp)
-    }
-
     /// What is probably not meant.
     pub(crate) const fn warnings(&self) -> &Problems {
         &self.status.problems
@@ -131,15 +126,17 @@ impl Read {
 }
 
 impl Denials {
-    /// Takes up what was kept before the start.
+    /// Takes up what was read for the start and what was kept before it; with what the file looked like when it was
+    /// read.
     ///
     /// # Errors
     /// When what was kept cannot be read: nobody it names may come in by a restart.
-    pub(crate) fn new(
-        gateway: Arc<Gateway>,
+    pub(crate) fn take_up(
+        gateway: &Arc<Gateway>,
         state: Option<Arc<StateDir>>,
-        status: Status,
-    ) -> Result<Self, KeptFault> {
+        read: Read,
+    ) -> Result<(Arc<Self>, Stamp), KeptFault> {
+        warn_all(&read.status.problems);
         let denied = &gateway.boards().identity.denied;
         if let Some(state) = &state {
             let entries = kept::read(state)?;
@@ -148,12 +145,13 @@ impl Denials {
                 denied.publish(Side::Admin, DenyIndex::new(entries, SystemTime::now()));
             }
         }
-        Ok(Self {
-            gateway,
+        let denials = Self {
+            gateway: Arc::clone(gateway),
             state,
-            status: Mutex::new(status),
+            status: Mutex::new(read.status),
             turn: Mutex::new(()),
-        })
+        };
+        Ok((Arc::new(denials), read.stamp))
     }
 
     /// The list itself.
