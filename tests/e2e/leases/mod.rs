@@ -2,9 +2,11 @@
 
 mod endpoint;
 mod live;
+mod revoked;
 mod tunnels;
 mod uploads;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -38,12 +40,18 @@ struct Wanted<'a> {
     more: &'a str,
     /// The residency of every route.
     residency: &'a str,
+    /// More about the trust `mesh`.
+    trust: &'a str,
+    /// More sections.
+    sections: &'a str,
 }
 
 const PLAIN: Wanted<'static> = Wanted {
     without: "",
     more: "",
     residency: "",
+    trust: "",
+    sections: "",
 };
 
 fn text(source: &Source, wanted: Wanted<'_>) -> String {
@@ -67,7 +75,8 @@ listeners:
     tls:
       certificates: [{{ chain: server.pem, key: server.key }}]
       client_certificates: {{ mode: request, trust: [mesh] }}
-trust: {{ mesh: {{ pem: mesh.pem }} }}
+trust: {{ mesh: {{ pem: mesh.pem{trust} }} }}
+{sections}
 # The first question to a policy may wait for a machine that runs other tests too.
 policies: {{ rules: {{ rego: rules.rego, decision: data.rules.decision, budget: 1s }} }}
 regions: {{ here: {{}}, there: {{}} }}
@@ -81,6 +90,8 @@ routes:
         http = source.http,
         socket = source.socket,
         more = wanted.more,
+        trust = wanted.trust,
+        sections = wanted.sections,
     )
 }
 
@@ -107,12 +118,18 @@ impl Scene {
     }
 
     async fn set_as(wanted: Wanted<'_>) -> Self {
+        Self::set_with(wanted, |_, _, _| ()).await
+    }
+
+    /// With more files, of these two authorities.
+    async fn set_with(wanted: Wanted<'_>, files: impl FnOnce(&Path, &Authority, &Authority)) -> Self {
         let source = Source::start().await;
         let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
         let house = House::open_by(&text(&source, wanted), |folder| {
             let path = folder.path();
             write(&path.join("mesh.pem"), &format!("{}{}", ours.pem, theirs.pem));
             write(&path.join("rules.rego"), &rules(&[]));
+            files(path, &ours, &theirs);
             TestGateway::start_with(folder, &["--region", "here"])
         });
         Self {

@@ -1,0 +1,113 @@
+//! What is revoked while it is in use: by the deny list, by a revocation list, by a key that is withdrawn.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{PLAIN, Scene, US, Wanted, write};
+use crate::support::TokenIssuer;
+use crate::support::lists::list;
+
+/// What is promised from the write to the end.
+const SOON: Duration = Duration::from_secs(2);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A scene with an empty deny list.
+async fn with_deny_list() -> Scene {
+    let wanted = Wanted {
+        sections: "revocation: { deny_list: deny.yaml }",
+        ..PLAIN
+    };
+    Scene::set_with(wanted, |folder, _, _| write(&folder.join("deny.yaml"), "[]")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_on_the_deny_list_is_cut_off_within_two_seconds() {
+    for entry in [
+        json!({ "jti": "t1" }),
+        json!({ "sub": "bad" }),
+        json!({ "sid": "s1" }),
+    ] {
+        let scene = with_deny_list().await;
+        let mut neighbours = scene.by_token("good", json!({ "jti": "t2", "sid": "s2" })).await;
+        neighbours.extend(scene.by_certificate(&scene.us).await);
+        let doomed = scene.by_token("bad", json!({ "jti": "t1", "sid": "s1" })).await;
+        scene.watched(15).await;
+
+        let since = Instant::now();
+        write(
+            &scene.house.gateway.path("deny.yaml"),
+            &json!([entry]).to_string(),
+        );
+
+        scene.assert_ended(doomed, "token-revoked", (1008, "16")).await;
+        assert!(since.elapsed() < SOON, "{entry}: {:?}", since.elapsed());
+        scene.assert_alive(&mut neighbours).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_on_the_deny_list_is_cut_off() {
+    let scene = with_deny_list().await;
+    let mut neighbours = scene.by_certificate(&scene.them).await;
+    let doomed = scene.by_certificate(&scene.us).await;
+
+    write(
+        &scene.house.gateway.path("deny.yaml"),
+        &json!([{ "spiffe": US }]).to_string(),
+    );
+
+    scene
+        .assert_ended(doomed, "certificate-revoked", (1008, "16"))
+        .await;
+    scene.assert_alive(&mut neighbours).await;
+}
+
+/// RFC 5280 section 5: a list that names the certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_on_a_revocation_list_is_cut_off() {
+    let wanted = Wanted {
+        trust: ", crl: [ours.crl, theirs.crl]",
+        ..PLAIN
+    };
+    let scene = Scene::set_with(wanted, |folder, ours, theirs| {
+        write(&folder.join("ours.crl"), &list(ours, &[], HOUR).pem().unwrap());
+        write(
+            &folder.join("theirs.crl"),
+            &list(theirs, &[], HOUR).pem().unwrap(),
+        );
+    })
+    .await;
+    let other = scene.ours.leaf(&[], Some("spiffe://corp.example/other"));
+    let mut neighbours = scene.by_certificate(&scene.them).await;
+    neighbours.extend(scene.by_certificate(&other).await);
+    let doomed = scene.by_certificate(&scene.us).await;
+    scene.watched(15).await;
+
+    let since = Instant::now();
+    let revoked = list(&scene.ours, &[&scene.us], HOUR).pem().unwrap();
+    write(&scene.house.gateway.path("ours.crl"), &revoked);
+
+    scene
+        .assert_ended(doomed, "certificate-revoked", (1008, "16"))
+        .await;
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    scene.assert_alive(&mut neighbours).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_withdrawn_takes_its_tokens_with_it() {
+    let scene = Scene::set().await;
+    let doomed = scene.by_token("anybody", json!({})).await;
+    let mut neighbours = scene.by_certificate(&scene.us).await;
+    let fresh = TokenIssuer::new("https://login.example.com", "k2");
+
+    scene
+        .publish(|| write(&scene.house.gateway.path("jwks.json"), &fresh.jwks()))
+        .await;
+
+    scene
+        .assert_ended(doomed, "token-key-unknown", (1008, "16"))
+        .await;
+    scene.assert_alive(&mut neighbours).await;
+}
