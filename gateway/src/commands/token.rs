@@ -133,7 +133,7 @@ fn examine(args: &TokenArgs, selection: &Selection, loaded: &Loaded) -> Result<F
         .enable_all()
         .build()
         .map_err(TokenFault::Runtime)?
-        .block_on(boards.keys.refresh_due(Instant::now()));
+        .block_on(boards.keys.finish_due(Instant::now()));
     found.examination = authenticator(&runtime, &issuers)?.examine(text, at);
     let status = runtime.issuers_status().into_iter().next();
     let outcome = status.map_or_else(String::new, |status| match status.last_fault {

@@ -127,6 +127,17 @@ impl KeyBoard {
         self.show(&slots);
     }
 
+    /// The same, and waits until every fetch has ended: for a command that asks once.
+    pub async fn finish_due(&self, now: Instant) {
+        self.refresh_due(now).await;
+        for slot in self.live_slots() {
+            let flight = slot.attempts().flight();
+            if let Some(flight) = flight {
+                flight.await;
+            }
+        }
+    }
+
     /// True when every issuer in use has keys or, failing that, was asked for them.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -334,6 +334,18 @@ async fn a_fetch_that_takes_long_goes_on_with_the_next_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_command_waits_until_its_fetches_have_ended() {
+    let setup = Setup::url();
+    setup.fetch.close();
+    let started = tokio::time::Instant::now();
+
+    setup.boards.keys.finish_due(setup.clock.instant()).await;
+
+    assert_eq!(started.elapsed(), FETCH_LIMIT);
+    assert!(setup.slot.last_fault().is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fetch_without_an_answer_ends_as_a_failure() {
     let setup = Setup::url();
     setup.fetch.close();
