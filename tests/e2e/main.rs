@@ -30,4 +30,5 @@ mod refusals;
 mod requests;
 mod revocation;
 mod tls;
+mod tokens;
 mod trailers;
