@@ -215,37 +215,46 @@ impl Denials {
     pub(crate) async fn follow(self: Arc<Self>, read: Stamp) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut follower = Some(Follower {
+        let mut follower = Follower {
             path: self.status().plan.map(|plan| plan.path),
             rest: Rest::after(read),
-            looks: 0,
             retired: None,
-        });
+        };
+        let mut looks: u32 = 0;
         loop {
             ticks.tick().await;
-            let (denials, mut mine) = (Arc::clone(&self), follower.take().unwrap_or_default());
+            looks = looks.wrapping_add(1);
+            let is_to_sweep = looks.is_multiple_of(LOOKS_PER_SWEEP);
+            let has_file = follower.path.is_some() || self.gateway.snapshot().plan.deny_list.is_some();
+            if !is_to_sweep && !has_file {
+                continue;
+            }
             // A look may block on a mount that went away, and a long list takes a while to read.
+            let (denials, mut mine) = (Arc::clone(&self), std::mem::take(&mut follower));
             let looked = tokio::task::spawn_blocking(move || {
                 denials.look(&mut mine);
+                if is_to_sweep {
+                    denials.sweep();
+                }
                 mine
             });
             match looked.await {
-                Ok(mine) => follower = Some(mine),
+                Ok(mine) => follower = mine,
                 Err(fault) => error!(%fault, "reading the deny list panicked, the last good list holds"),
             }
+        }
+    }
+
+    fn sweep(&self) {
+        if self.list().sweep(SystemTime::now()).contains(&Side::Admin) {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.keep();
         }
     }
 
     fn look(&self, follower: &mut Follower) {
         // Nobody looks at it any more; if somebody does, it is freed by them, which is as rare as it is harmless.
         follower.retired = None;
-        follower.looks = follower.looks.wrapping_add(1);
-        if follower.looks.is_multiple_of(LOOKS_PER_SWEEP)
-            && self.list().sweep(SystemTime::now()).contains(&Side::Admin)
-        {
-            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            self.keep();
-        }
         let snapshot = self.gateway.snapshot();
         let Some(plan) = &snapshot.plan.deny_list else {
             return self.without_file(follower);
@@ -337,7 +346,6 @@ impl Denials {
 struct Follower {
     path: Option<Arc<Path>>,
     rest: Rest,
-    looks: u32,
     /// The list that was just replaced: requests may still look at it, and none of them is to free it.
     retired: Option<Arc<DenyIndex>>,
 }
