@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::endpoint::Mesh;
-use crate::listener::{Doors, OpenCount};
+use crate::listener::{Doors, OpenCount, accept_log};
 use crate::lock;
 use crate::metrics::Metrics;
 
@@ -72,6 +72,7 @@ impl Proxy {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             workers => workers,
         };
+        accept_log::heed();
         let metrics = Arc::new(Metrics::register(registry).map_err(ProxyFault::Metrics)?);
         let runtime = Builder::new_multi_thread()
             .worker_threads(workers)

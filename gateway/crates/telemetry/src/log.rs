@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
-use tracing::error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -82,52 +81,7 @@ pub fn init(filter: Option<&str>, format: LogFormat) -> Result<(), LogFault> {
             .try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
-    outcome.map_err(LogFault::AlreadySet)?;
-    heed_the_accept_loop();
-    Ok(())
-}
-
-/// Brings what the accept loop below us has to say into this log: it writes to the `log` facade, and nobody would see
-/// that a listener cannot accept. Only its errors pass; other libraries write what they handle there.
-fn heed_the_accept_loop() {
-    // Whoever embeds us and has a logger of its own keeps it.
-    if log::set_logger(&AcceptLoop).is_ok() {
-        log::set_max_level(log::LevelFilter::Error);
-    }
-}
-
-/// The errors of the accept loop, as lines of ours.
-struct AcceptLoop;
-
-/// The crate whose errors pass.
-const ACCEPT_LOOP: &str = "pingora_core";
-/// How its message begins when `accept` failed. It tries again, after a second where descriptors are lacking.
-const CANNOT_ACCEPT: &str = "Accept() failed";
-
-impl log::Log for AcceptLoop {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        let rest = metadata.target().strip_prefix(ACCEPT_LOOP);
-        metadata.level() == log::Level::Error
-            && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let said = record.args().to_string();
-        if said.starts_with(CANNOT_ACCEPT) {
-            error!(
-                cause = said,
-                "a listener cannot accept connections and tries again; if descriptors are lacking, raise the limit of \
-                 open files"
-            );
-        } else {
-            error!(cause = said, "the accept loop failed");
-        }
-    }
-
-    fn flush(&self) {}
+    outcome.map_err(LogFault::AlreadySet)
 }
 
 /// Libraries that write what they handle: arguments of built-ins, header fields. Nobody can turn these on, so that no
@@ -190,68 +144,6 @@ mod tests {
                 !filter.contains("opa_wasm=trace") && !filter.contains("opa_wasm=info"),
                 "{filter}"
             );
-        }
-    }
-
-    /// What is written while `log` is called, and nothing else in this thread.
-    fn written(record: &log::Record<'_>) -> String {
-        use log::Log as _;
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
-        let subscriber = tracing_subscriber::registry().with(parse_filter(None).unwrap());
-        tracing::subscriber::with_default(subscriber.with(layer.with_ansi(false)), || AcceptLoop.log(record));
-        let bytes = lines.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
-    }
-
-    #[derive(Clone, Default)]
-    struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn a_listener_that_cannot_accept_says_so_with_what_to_do() {
-        let line = written(
-            &log::Record::builder()
-                .level(log::Level::Error)
-                .target("pingora_core::services::listening")
-                .args(format_args!("Accept() failed Too many open files (os error 24)"))
-                .build(),
-        );
-
-        assert!(line.contains("ERROR") && line.contains("os error 24"), "{line}");
-        assert!(line.contains("raise the limit of open files"), "{line}");
-    }
-
-    #[test]
-    fn what_other_libraries_write_to_the_facade_stays_out() {
-        let line = |target: &'static str, level| {
-            written(
-                &log::Record::builder()
-                    .level(level)
-                    .target(target)
-                    .args(format_args!("authorization: Bearer x"))
-                    .build(),
-            )
-        };
-
-        assert!(!line("pingora_core", log::Level::Error).is_empty());
-        for (target, level) in [
-            ("pingora_core::services", log::Level::Warn),
-            ("pingora_corelike", log::Level::Error),
-            ("hyper", log::Level::Error),
-        ] {
-            assert_eq!(line(target, level), "", "{target}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Pingora's service owns the listening sockets and the accept loops; everything after `accept` is ours: permits,
 //! TLS by name, the head's deadline, the framing guard, keep-alive, age and drain. Read [`h1`] for the order.
 
+pub(crate) mod accept_log;
 pub(crate) mod permits;
 pub(crate) mod socket;
 pub(crate) mod tls;
