@@ -9,6 +9,7 @@ use portcullis_identity::plan::{
 use portcullis_model::{IssuerId, Origin};
 use url::Url;
 
+use super::trust::KeySets;
 use crate::file::guards::exactly_one;
 use crate::file::issuers::{ClaimPathText, Claims, Issuer, Jwks, Requirement};
 use crate::file::patterns::ClaimText;
@@ -30,6 +31,7 @@ const SHORTEST_COOLDOWN: Duration = Duration::from_secs(1);
 pub(super) fn issuer(
     name: &At<String>,
     issuer: &Issuer,
+    key_sets: &KeySets,
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<IssuerPlan> {
     if let Some(At { value: true, origin }) = issuer.require_bound.at() {
@@ -60,7 +62,10 @@ pub(super) fn issuer(
     let token_types = token_types(issuer, &kind, resolver);
     let keys = match &kind {
         IssuerKind::Url(_) => key_source(name, issuer, resolver)?,
-        IssuerKind::Spiffe(domain) if issuer.jwks.is_absent() => KeySource::WorkloadApi(domain.clone()),
+        IssuerKind::Spiffe(domain) if issuer.jwks.is_absent() => match key_sets.get(domain) {
+            Some(key_set) => KeySource::Document(Arc::clone(key_set)),
+            None => KeySource::WorkloadApi(domain.clone()),
+        },
         IssuerKind::Spiffe(_) => key_source(name, issuer, resolver)?,
     };
     Some(IssuerPlan {
