@@ -155,6 +155,9 @@ impl Compiler<'_> {
                     self.has_changed = true;
                     let source = self.anchor_source(plan);
                     let revocation = self.revocation(plan.id.to_string(), plan.revocation.as_ref());
+                    if let (Some(source), Ok(revocation)) = (&source, &revocation) {
+                        self.warn_of_forged(plan.revocation.as_ref(), revocation.as_ref(), source.given());
+                    }
                     let trust = source.zip(revocation.ok());
                     trust.map(|(source, revocation)| Arc::new(Trust::new(plan.id.clone(), source, revocation)))
                 }

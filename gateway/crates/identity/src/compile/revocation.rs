@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_model::Problem;
 
 use super::Compiler;
-use crate::mtls::{MAX_LISTS, Revocation, RevocationParts};
+use crate::mtls::{Anchors, MAX_LISTS, Revocation, RevocationParts};
 use crate::plan::{CrlPlan, CrlSource, OnStaleCrl, RevocationPlan};
 
 impl Compiler<'_> {
@@ -47,6 +47,15 @@ impl Compiler<'_> {
         if slots.len() != plan.lists.len() {
             return Err(());
         }
+        let lists: usize = slots.iter().map(|slot| slot.len()).sum();
+        if lists > MAX_LISTS
+            && let Some(last) = plan.lists.last()
+        {
+            let message = format!("the files hold {lists} revocation lists together, more than {MAX_LISTS}");
+            self.problems
+                .push(Problem::error("crl-too-many", &last.origin, message));
+            return Err(());
+        }
         Ok(Some(Revocation::new(RevocationParts {
             owner,
             slots,
@@ -55,6 +64,29 @@ impl Compiler<'_> {
             depth: plan.depth,
             on_stale: plan.on_stale,
         })))
+    }
+
+    /// Lists in the name of an anchor that its key did not sign: they would count as none, and with `deny` refuse
+    /// everybody, which is worth a word before it happens.
+    pub(super) fn warn_of_forged(
+        &mut self,
+        plan: Option<&RevocationPlan>,
+        revocation: Option<&Revocation>,
+        anchors: Option<&Anchors>,
+    ) {
+        let (Some(plan), Some(revocation), Some(anchors)) = (plan, revocation, anchors) else {
+            return;
+        };
+        for (list, slot) in plan.lists.iter().zip(&revocation.parts.slots) {
+            let loaded = slot.loaded();
+            let mut lists = loaded.iter().flat_map(|loaded| &loaded.lists);
+            if lists.any(|list| anchors.disown(list)) {
+                let message = "the revocation list bears the name of an anchor that did not sign it, and counts as none";
+                let hint = "is it of another authority with the same name, or of one whose key was renewed?";
+                self.problems
+                    .push(Problem::warning("crl-signature", &list.origin, message).with_hint(hint));
+            }
+        }
     }
 
     /// A file whose next list is overdue may stand: the one before it said even less.
@@ -71,3 +103,7 @@ impl Compiler<'_> {
             .push(Problem::warning("crl-stale", &list.origin, message));
     }
 }
+
+#[cfg(test)]
+#[path = "revocation_tests.rs"]
+mod tests;

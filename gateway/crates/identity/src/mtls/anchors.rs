@@ -11,7 +11,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
-use super::crl::{Cleared, Revocation, RevocationFault};
+use super::crl::{Cleared, Revocation, RevocationFault, RevocationList};
 
 /// Longest chain that is looked at; longer ones only cost work.
 const MAX_CHAIN: usize = 10;
@@ -78,6 +78,16 @@ impl Anchors {
             .iter()
             .map(|anchor| DistinguishedName::in_sequence(&anchor.subject))
             .collect()
+    }
+
+    /// True when a list bears the name of an anchor, and no anchor of that name signed it.
+    pub(crate) fn disown(&self, list: &RevocationList) -> bool {
+        let mut of_name = self
+            .anchors
+            .iter()
+            .filter(|anchor| anchor.subject.as_ref() == list.issuer())
+            .peekable();
+        of_name.peek().is_some() && !of_name.any(|anchor| list.is_signed_by(&anchor.subject_public_key_info))
     }
 
     /// Verifies a chain, leaf first, up to one of the anchors, and that nothing on it is revoked; says nothing about

@@ -1,8 +1,9 @@
 //! Client certificates: who the peer says it is, and whose anchors say the same.
 
 mod anchors;
-mod crl;
+pub(crate) mod crl;
 mod examination;
+mod examiner;
 mod facts;
 mod forwarded;
 mod held;

@@ -40,6 +40,16 @@ pub(crate) enum AnchorSource {
     Delivered(TrustDomain, Arc<WorkloadBoard>),
 }
 
+impl AnchorSource {
+    /// The anchors that do not change without a new configuration.
+    pub(crate) fn given(&self) -> Option<&Anchors> {
+        match self {
+            Self::AnyDomain(anchors) | Self::Domain(_, anchors) => Some(anchors),
+            Self::Delivered(..) => None,
+        }
+    }
+}
+
 /// Why a chain is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TrustFault {

@@ -188,8 +188,13 @@ impl ListenerTls {
         peer: &PeerIdentity,
         now: SystemTime,
     ) -> Result<(), Rejection> {
-        let sni = sni.map(canonical);
-        let Some(policy) = self.policies.get(self.policy_for(sni.as_deref())) else {
+        // Most listeners ask the same of every name, and need not spell it canonically for every request.
+        let position = if self.hosts.is_empty() {
+            0
+        } else {
+            self.policy_for(sni.map(canonical).as_deref())
+        };
+        let Some(policy) = self.policies.get(position) else {
             return Ok(());
         };
         let mut refused: Option<CertificateRefusal> = None;

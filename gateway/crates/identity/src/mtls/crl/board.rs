@@ -178,11 +178,15 @@ impl CrlBoard {
                 self.workload.next_generation()
             });
         }
+        self.watch(&slot);
+        Ok(slot)
+    }
+
+    fn watch(&self, slot: &Arc<CrlSlot>) {
         let mut slots = lock(&self.slots);
         slots.retain(|slot| slot.strong_count() > 0);
-        slots.push(Arc::downgrade(&slot));
+        slots.push(Arc::downgrade(slot));
         self.newly_wanted.notify_one();
-        Ok(slot)
     }
 
     /// The slot of a place that a certificate under a verified chain names; it is fetched soon. `None` when there are
@@ -217,8 +221,7 @@ impl CrlBoard {
                 wanted: now,
             },
         );
-        lock(&self.slots).push(Arc::downgrade(&slot));
-        self.newly_wanted.notify_one();
+        self.watch(&slot);
         Some(slot)
     }
 

@@ -8,10 +8,10 @@ mod revocation;
 mod slot;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub use board::{CrlBoard, CrlFetch, CrlStatus, NamedBy};
 pub use list::CrlFault;
-pub(crate) use list::MAX_LISTS;
+pub(crate) use list::{MAX_LISTS, RevocationList};
 pub(crate) use metrics::CrlMetrics;
 pub(crate) use revocation::{Cleared, Revocation, RevocationFault, RevocationParts};

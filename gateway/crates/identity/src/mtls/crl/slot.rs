@@ -85,6 +85,14 @@ impl CrlSlot {
         self.current.load().as_ref().map_or(0, |loaded| loaded.generation)
     }
 
+    /// How many lists it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.current
+            .load()
+            .as_ref()
+            .map_or(0, |loaded| loaded.lists.len())
+    }
+
     /// When the first of its lists is due to be followed by another.
     pub(crate) fn ends(&self) -> Option<SystemTime> {
         let loaded = self.loaded();
@@ -107,13 +115,7 @@ impl CrlSlot {
 
     /// True when it was asked once, whatever came of it.
     pub(super) fn was_tried(&self) -> bool {
-        match self.place {
-            Place::Document(..) => true,
-            Place::Url(..) => {
-                let attempts = self.attempts();
-                attempts.last.is_some() && !attempts.is_open
-            }
-        }
+        self.current.load().is_some() || self.attempts().last_fault.is_some()
     }
 
     /// Installs lists under a generation drawn by `next_generation`, unless they are what is held or older.
