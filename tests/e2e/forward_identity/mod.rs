@@ -11,6 +11,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use serde_json::{Value, json};
 
+use crate::operations::commands::portcullis;
 use crate::support::house::HOST;
 use crate::support::pki::{seconds, write};
 use crate::support::{Authority, Dial, Endpoint, House, Seen};
@@ -332,6 +333,60 @@ async fn the_key_set_has_its_type_an_age_and_nothing_private() {
     let answer = Seen::of(&scene.house.gateway).get("/identity/jwks").await;
     assert_eq!(answer.headers["content-type"], "application/jwk-set+json");
     assert_eq!(answer.headers["cache-control"], "no-store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_signs_nothing() {
+    let scene = Scene::set().await;
+    let folder = scene.house.gateway.folder.path();
+    write(
+        &folder.join("token.jwt"),
+        &scene.house.issuer.token("alice", json!({})),
+    );
+    let url = format!("https://{HOST}/told/x");
+    let asked = [
+        "explain",
+        "request",
+        "GET",
+        &url,
+        "--token",
+        "token.jwt",
+        "--format",
+        "json",
+    ];
+
+    let explained = portcullis(folder, &asked);
+
+    assert_eq!(explained.code, Some(0), "{}", explained.err);
+    let headers = explained.json()["endpoint"]["headers"].to_string();
+    assert!(headers.contains("x-portcullis-identity"), "{headers}");
+    assert!(headers.contains("(signed when it is sent)"), "{headers}");
+    assert!(!explained.out.contains("eyJ"), "{}", explained.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_denied_is_told_to_nobody() {
+    let scene = Scene::set().await;
+    let bearer = scene.house.bearer("alice", json!({}));
+    let fields = [("authorization", bearer.as_str())];
+    let [h1, h2] = scene.workloads();
+    for dial in [&h1, &h2] {
+        let headers = scene.fields(dial, "/told/x", &fields).await;
+        assert!(headers.contains_key(CERTIFICATE));
+    }
+
+    let denied = Dial::plain(scene.house.gateway.admin());
+    let entry = json!({ "spiffe": WEB }).to_string();
+    let answer = denied.send(Method::POST, "/deny", &[], entry.as_bytes()).await;
+    assert!(answer.status.is_success(), "{answer:?}");
+
+    for dial in [&h1, &h2] {
+        let headers = scene.fields(dial, "/told/x", &fields).await;
+        assert!(!headers.contains_key(CERTIFICATE), "{headers:?}");
+        assert!(headers.contains_key(IDENTITY), "the token is as good as before");
+    }
+    let refused = h2.get("/mesh/x", &[]).await;
+    assert_eq!(refused.status, 401, "{refused:?}");
 }
 
 /// How long a test that waits for the world to go on may take.

@@ -4,7 +4,7 @@
 mod load;
 
 mod caps;
-mod commands;
+pub mod commands;
 mod descriptors;
 mod drain;
 mod identity_commands;

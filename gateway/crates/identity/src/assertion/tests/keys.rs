@@ -152,8 +152,10 @@ fn a_reload_with_other_keys_leaves_what_was_signed_verifiable() {
         let overlaps = matches!(&after, AssertionKeys::Given(keys) if keys.len() == 2);
         let mut scene = Scene::set(before);
         let token = scene.token(&workload());
+        let generation = scene.runtime.generation();
 
         scene.reload(&plan(after));
+        assert_eq!(scene.runtime.generation(), generation, "no session ends over it");
         let renewed = scene.token(&workload());
 
         let keys = scene.runtime.assertion_keys();
