@@ -28,7 +28,11 @@ fn folder() -> Folder {
     copy(&repository().join("schemas"), &folder.path().join("schemas"));
     copy(&repository().join("policies"), &folder.path().join("policies"));
     folder.add_pki("deploy/examples/certs/");
-    for (name, copied) in [("server.pem", "other.pem"), ("server.key", "other.key")] {
+    for (name, copied) in [
+        ("server.pem", "other.pem"),
+        ("server.key", "other.key"),
+        ("server.key", "assertion.key"),
+    ] {
         let certs = folder.path().join("deploy/examples/certs");
         fs::copy(certs.join(name), certs.join(copied)).unwrap();
     }
