@@ -4,6 +4,7 @@ use portcullis_model::{Origin, TrustDomain, TrustId};
 use rcgen::ExtendedKeyUsagePurpose;
 
 use super::*;
+use crate::jwt::CheckOutcome;
 use crate::plan::{IdentityPlan, TrustAnchors, TrustPlan};
 use crate::testing::{TestCa, boards, now};
 
