@@ -28,6 +28,8 @@ pub enum Kind {
     Crl,
     /// The keys of a token issuer.
     KeySet,
+    /// A key that signs what endpoints are told of principals.
+    AssertionKey,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Anchor => "anchor",
             Self::Crl => "crl",
             Self::KeySet => "key-set",
+            Self::AssertionKey => "assertion-key",
         }
     }
 }
@@ -153,6 +156,7 @@ fn holdings(snapshot: &Snapshot, boards: &Boards) -> Vec<Holding> {
         }),
         written: None,
     }));
+    all.extend(assertion_keys(snapshot));
     let now = boards.clock.wall();
     all.extend(
         snapshot
@@ -177,6 +181,25 @@ fn holdings(snapshot: &Snapshot, boards: &Boards) -> Vec<Holding> {
     );
     all.sort_by_key(|holding| (holding.ends.is_none(), holding.ends));
     all
+}
+
+/// The keys that endpoints verify assertions by; they end when the configuration takes them away.
+fn assertion_keys(snapshot: &Snapshot) -> Vec<Holding> {
+    let set = snapshot.identity.assertion_keys();
+    let keys = set.get("keys").and_then(Value::as_array).into_iter().flatten();
+    let text = |key: &Value, name: &str| key.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let holdings = keys.map(|key| Holding {
+        kind: Kind::AssertionKey,
+        used_by: "assertion".to_owned(),
+        label: "assertion".to_owned(),
+        begins: None,
+        ends: None,
+        is_renewed: false,
+        facts: None,
+        detail: Some(format!("{} {}", text(key, "alg"), text(key, "kid"))),
+        written: None,
+    });
+    holdings.collect()
 }
 
 /// Every certificate that is shown, that we are, or that decides whom to trust.
