@@ -283,6 +283,60 @@ fn explain_forwards_proven_claims_and_says_what_it_assumed() {
 }
 
 #[test]
+fn explain_takes_the_claims_of_a_workload_and_of_a_stricter_issuer() {
+    let mesh = GOOD
+        .replace(
+            "idp: { issuer: \"https://login.example.com\", jwks: { file: jwks.json }, audiences: [api] }",
+            "idp: { spiffe: corp.example, jwks: { file: jwks.json }, audiences: [api] }",
+        )
+        .replace("authorize: [{ scope: orders }]", "authorize: [authenticated]");
+    let strict = GOOD.replace(
+        "audiences: [api] }",
+        "audiences: [api], token_types: [at+jwt], max_lifetime: 1m, require_claims: { azp: [web] } }",
+    );
+    for (text, claims, principal) in [
+        (
+            &mesh,
+            r#"{"sub":"spiffe://corp.example/web"}"#,
+            "spiffe://corp.example/web",
+        ),
+        (
+            &strict,
+            r#"{"sub":"alice","scope":"orders","azp":"web"}"#,
+            "idp:alice",
+        ),
+    ] {
+        let (folder, path) = folder(&text.replace("\"use\":\"sig\"", "\"use\":\"jwt-svid\""));
+        fs::write(
+            folder.path().join("jwks.json"),
+            JWKS.replace("\"sig\"", "\"jwt-svid\""),
+        )
+        .unwrap();
+        if principal.starts_with("idp") {
+            fs::write(folder.path().join("jwks.json"), JWKS).unwrap();
+        }
+        let file = folder.path().join("claims.json");
+        fs::write(&file, claims).unwrap();
+        let asked = [
+            "explain",
+            "request",
+            "GET",
+            "http://localhost/orders/7",
+            "--format",
+            "json",
+            "--claims",
+            file.to_str().unwrap(),
+        ];
+
+        let ran = run(&asked, &path);
+
+        let explanation = ran.json();
+        assert_eq!(explanation["principal"], principal, "{explanation:#}");
+        assert_eq!(ran.exit, Exit::Clean, "{explanation:#}");
+    }
+}
+
+#[test]
 fn explain_names_the_line_that_refuses() {
     let (folder, path) = folder(GOOD);
     let claims = folder.path().join("claims.json");
