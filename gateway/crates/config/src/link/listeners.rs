@@ -180,17 +180,25 @@ fn client_certificates(listener: &Listener, problems: &mut Problems) {
 fn trust(file: &GatewayFile, problems: &mut Problems) {
     for entry in entries(&file.trust) {
         let Some(trust) = entry.value.get() else { continue };
-        if trust.pem.is_absent() && is_written(&trust.spiffe) && !has_workload_api(file) {
+        let has_file = is_written(&trust.pem) || is_written(&trust.bundle);
+        if !has_file && is_written(&trust.spiffe) && !has_workload_api(file) {
             let message = format!("nobody gives the trust bundle of {:?}", entry.name.value);
-            let hint = "add `pem: …`, or `gateway: { workload_api: unix:///… }`";
+            let hint = "add `pem: …` or `bundle: …`, or `gateway: { workload_api: unix:///… }`";
             problems.push(Problem::error("missing-bundle", &entry.name.origin, message).with_hint(hint));
         }
     }
     for entry in entries(&file.issuers) {
         let Some(issuer) = entry.value.get() else { continue };
-        if issuer.jwks.is_absent() && is_written(&issuer.spiffe) && !has_workload_api(file) {
+        let has_bundle = || {
+            let trusts = entries(&file.trust).filter_map(|trust| trust.value.get());
+            let mut bundles = trusts.filter(|trust| is_written(&trust.bundle));
+            bundles.any(|trust| trust.spiffe.get() == issuer.spiffe.get())
+        };
+        let has_keys = is_written(&issuer.jwks) || has_bundle();
+        if !has_keys && is_written(&issuer.spiffe) && !has_workload_api(file) {
             let message = format!("nobody gives the JWT authorities of {:?}", entry.name.value);
-            let hint = "add `jwks: { file: … }`, or `gateway: { workload_api: unix:///… }`";
+            let hint =
+                "add `jwks: { file: … }`, a `bundle` to its trust, or `gateway: { workload_api: unix:///… }`";
             problems.push(Problem::error("missing-bundle", &entry.name.origin, message).with_hint(hint));
         }
     }

@@ -75,7 +75,8 @@ fn identity(file: &GatewayFile, pool: &Pool, problems: &mut Problems) {
     let domain = expected.value.trust_domain();
     let has_bundle = entries(&file.trust)
         .filter_map(|entry| entry.value.get())
-        .any(|trust| is_written(&trust.pem) && trust.spiffe.get().is_some_and(|named| named == domain));
+        .filter(|trust| is_written(&trust.pem) || is_written(&trust.bundle))
+        .any(|trust| trust.spiffe.get().is_some_and(|named| named == domain));
     if !has_bundle {
         let message = format!("nobody gives the trust bundle of {domain}, by which `expect` is verified");
         let hint = format!("add `trust: {{ …: {{ spiffe: {domain}, pem: … }} }}`");

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -16,6 +17,16 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 
 /// A folder that is gone when the test ends.
 pub struct Folder(tempfile::TempDir);
+
+/// The bundle of a trust domain: one authority for certificates, one for tokens, and one of a use to come.
+const BUNDLE: &str = r#"{
+  "spiffe_sequence": 1,
+  "keys": [
+    { "use": "x509-svid", "kty": "EC", "crv": "P-256", "x": "x", "y": "y", "x5c": ["AAAA"] },
+    { "use": "jwt-svid", "kty": "EC", "kid": "one", "crv": "P-256", "x": "x", "y": "y" },
+    { "use": "wit-svid", "kty": "EC", "kid": "two", "crv": "P-256", "x": "x", "y": "y" }
+  ]
+}"#;
 
 impl Folder {
     /// An empty one.
@@ -40,6 +51,9 @@ impl Folder {
         folder.write("policies/data.json", r#"{"roles":{}}"#);
         folder.write("policy.wasm", "\0asm");
         folder.write("ca.crl", "a revocation list");
+        folder.write("bundle.json", BUNDLE);
+        folder.write("open/file", "others can see it");
+        fs::set_permissions(folder.path().join("open"), fs::Permissions::from_mode(0o755)).unwrap();
         folder.write("secret.txt", "s3cret\n");
         folder
     }

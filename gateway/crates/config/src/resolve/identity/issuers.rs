@@ -63,7 +63,13 @@ pub(super) fn issuer(
     let keys = match &kind {
         IssuerKind::Url(_) => key_source(name, issuer, resolver)?,
         IssuerKind::Spiffe(domain) if issuer.jwks.is_absent() => match key_sets.get(domain) {
-            Some(key_set) => KeySource::Document(Arc::clone(key_set)),
+            Some(Some(key_set)) => KeySource::Document(Arc::clone(key_set)),
+            Some(None) => {
+                let message = format!("the trust bundle of {domain} holds no authority for JWT-SVIDs");
+                let hint = "add one to its file, or name the keys here with `jwks`";
+                resolver.error_with_hint("bad-bundle", &name.origin, message, hint);
+                return None;
+            }
             None => KeySource::WorkloadApi(domain.clone()),
         },
         IssuerKind::Spiffe(_) => key_source(name, issuer, resolver)?,

@@ -101,6 +101,9 @@ fn shown_svid(svid: &ShownSvid, origin: &Origin, resolver: &mut Resolver<'_, '_>
         let hint = "leave `names` out to show the SVID for every name that no other certificate covers";
         resolver.error_with_hint("bad-value", &list.origin, "no name is named", hint);
     }
+    if !svid.names.is_absent() && names.is_empty() {
+        return None;
+    }
     Some(ShownPlan::Svid {
         origin: origin.clone(),
         names,

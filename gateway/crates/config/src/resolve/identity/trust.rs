@@ -10,14 +10,13 @@ use rustls_pki_types::CertificateDer;
 use super::bundle::Bundle;
 use super::revocation::RevocationKeys;
 use crate::file::GatewayFile;
-use crate::file::identities::Trust;
-use crate::file::scalars::FilePath;
+use crate::file::identities::{BundleFile, Trust};
 use crate::file::section::{At, entries};
 use crate::resolve::Resolver;
 use crate::sources::{Files, MAX_DOCUMENT};
 
-/// JWT authorities by trust domain, as key sets.
-pub(super) type KeySets = BTreeMap<TrustDomain, Arc<str>>;
+/// JWT authorities by trust domain, as key sets; `None` where a bundle has none.
+pub(super) type KeySets = BTreeMap<TrustDomain, Option<Arc<str>>>;
 
 /// The plans, and the JWT authorities that bundles in files bring for their trust domains.
 pub(super) fn trust(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> (Vec<TrustPlan>, KeySets) {
@@ -80,20 +79,28 @@ pub(super) fn trust(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> (Vec
 
 /// The X.509 authorities of a bundle in a file; its JWT authorities go to the key sets.
 fn bundle_of(
-    path: &At<FilePath>,
+    path: &At<BundleFile>,
     domain: Option<&TrustDomain>,
     key_sets: &mut KeySets,
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<Vec<CertificateDer<'static>>> {
     let Some(domain) = domain else {
         let message = "a bundle is that of one trust domain, and none is named";
-        resolver.error_with_hint("missing-key", &path.origin, message, "name it, as in `spiffe: peer.example`");
+        resolver.error_with_hint(
+            "missing-key",
+            &path.origin,
+            message,
+            "name it, as in `spiffe: peer.example`",
+        );
         return None;
     };
-    let name = Files::name_beside(&path.origin, &path.value.0);
-    let text = resolver
-        .files
-        .document(&name, ("trust bundle", MAX_DOCUMENT), &path.origin, resolver.problems)?;
+    let name = Files::name_beside(&path.origin, &path.value.0.0);
+    let text = resolver.files.document(
+        &name,
+        ("trust bundle", MAX_DOCUMENT),
+        &path.origin,
+        resolver.problems,
+    )?;
     let mut broken = |why: &str| {
         let message = format!("the trust bundle {name:?} cannot be used: {why}");
         let hint = "write it with `spire-server bundle show -format spiffe`";
@@ -103,9 +110,7 @@ fn bundle_of(
     match Bundle::parse(&text) {
         Ok(bundle) if bundle.anchors.is_empty() => broken("it holds no authority for X.509-SVIDs"),
         Ok(bundle) => {
-            if let Some(key_set) = bundle.key_set {
-                key_sets.insert(domain.clone(), key_set);
-            }
+            key_sets.insert(domain.clone(), bundle.key_set);
             Some(bundle.anchors)
         }
         Err(why) => broken(&why),
