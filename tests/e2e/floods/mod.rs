@@ -3,6 +3,7 @@
 mod frames;
 mod handshakes;
 mod heads;
+mod pieces;
 mod slow;
 
 use crate::support::house::LISTENERS;
@@ -29,11 +30,19 @@ impl Siege {
     }
 
     async fn begin_with(listeners: &str) -> Self {
+        Self::begin_beside(listeners, "", "").await
+    }
+
+    /// The same with another pool and another route, each a line of YAML.
+    async fn begin_beside(listeners: &str, pool: &str, route: &str) -> Self {
         let endpoint = Endpoint::start("one").await;
         let house = House::open(&format!(
             r#"{listeners}
-pools: {{ main: {{ endpoints: [{{ address: "{}" }}] }} }}
+pools:
+  main: {{ endpoints: [{{ address: "{}" }}] }}
+  {pool}
 routes:
+  {route}
   - {{ name: open, match: {{ path: "/open/**" }}, public: true, pool: main, timeouts: {{ idle: 2s }} }}
   - {{ name: pong, match: {{ path: /pong }}, public: true, respond: {{ status: 200, body: pong }} }}
 "#,

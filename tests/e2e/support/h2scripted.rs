@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::h2wire::{ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, fields, frame};
+use super::h2wire::{self, ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PING, SETTINGS, fields, frame};
 
 /// Frames for a request on this stream.
 pub type Play = Arc<dyn Fn(u32) -> Vec<u8> + Send + Sync>;
@@ -22,6 +22,8 @@ pub struct H2Scripted {
 
 #[derive(Default)]
 struct Shared {
+    /// The payload of its SETTINGS.
+    settings: Vec<u8>,
     play: Mutex<Option<Play>>,
     requests: AtomicUsize,
 }
@@ -39,9 +41,17 @@ pub fn good(stream: u32) -> Vec<u8> {
 
 impl H2Scripted {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With these settings, by their numbers.
+    pub async fn start_with(settings: &[(u16, u32)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            settings: h2wire::settings(settings),
+            ..Shared::default()
+        });
         let served = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
@@ -78,7 +88,7 @@ impl Shared {
         let _ = tcp.set_nodelay(true);
         let mut preface = [0; 24];
         tcp.read_exact(&mut preface).await.ok()?;
-        tcp.write_all(&frame(SETTINGS, 0, 0, &[])).await.ok()?;
+        tcp.write_all(&frame(SETTINGS, 0, 0, &self.settings)).await.ok()?;
         loop {
             let mut head = [0; 9];
             tcp.read_exact(&mut head).await.ok()?;

@@ -70,6 +70,12 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The payload of SETTINGS: numbers and values.
+pub fn settings(settings: &[(u16, u32)]) -> Vec<u8> {
+    let one = |(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat();
+    settings.iter().flat_map(one).collect()
+}
+
 /// A head in HPACK's plainest form: literals that nobody remembers (RFC 7541 6.2.2).
 pub fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
@@ -130,12 +136,8 @@ impl H2Wire {
             },
             writing,
         };
-        let payload: Vec<u8> = settings
-            .iter()
-            .flat_map(|(id, value)| [id.to_be_bytes().to_vec(), value.to_be_bytes().to_vec()].concat())
-            .collect();
         let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        hello.extend(frame(SETTINGS, 0, 0, &payload));
+        hello.extend(frame(SETTINGS, 0, 0, &self::settings(settings)));
         assert!(wire.write(&hello).await);
         loop {
             let said = wire.frame().await.expect("the gateway's settings");

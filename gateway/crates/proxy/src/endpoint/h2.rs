@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, HOST, TE};
@@ -18,6 +18,9 @@ use crate::message::{Length, Piece};
 
 /// Bytes that may wait for room before the one who pushes has to.
 const FULL: usize = 64 * 1024;
+/// A piece below this is copied: while it waits, here or in the connection, it would keep the whole buffer alive that
+/// it was read into, and a client may send pieces of sixteen octets.
+const SMALL: usize = 4 * 1024;
 
 /// One exchange.
 pub(crate) struct H2Exchange {
@@ -49,6 +52,8 @@ struct Outgoing {
     stream: Option<SendStream<Bytes>>,
     /// Pieces for which the endpoint has to give room.
     queue: VecDeque<Bytes>,
+    /// Small ones behind them, copied together.
+    gathered: BytesMut,
     queued: usize,
     end: Option<Option<HeaderMap>>,
 }
@@ -248,19 +253,34 @@ impl H2Exchange {
 
 impl Outgoing {
     fn push(&mut self, data: Bytes) {
-        if self.stream.is_some() && !data.is_empty() {
-            self.queued += data.len();
-            self.queue.push_back(data);
+        if self.stream.is_none() || data.is_empty() {
+            return;
         }
+        self.queued += data.len();
+        if data.len() < SMALL {
+            self.gathered.extend_from_slice(&data);
+            return;
+        }
+        if !self.gathered.is_empty() {
+            self.queue.push_back(self.gathered.split().freeze());
+        }
+        self.queue.push_back(data);
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        let gathered = &mut self.gathered;
+        self.queue
+            .pop_front()
+            .or_else(|| (!gathered.is_empty()).then(|| gathered.split().freeze()))
     }
 
     /// Sends what is queued as far as the endpoint gives room, then the end. The end is known by now where it came
     /// with the last piece, and costs no frame of its own then.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(stream) = &mut self.stream else {
-            return Poll::Ready(());
-        };
-        while let Some(mut piece) = self.queue.pop_front() {
+        while let Some(mut piece) = self.next() {
+            let Some(stream) = &mut self.stream else {
+                return Poll::Ready(());
+            };
             // Asked for again each time: room that is only reserved is missing elsewhere.
             stream.reserve_capacity(self.queued);
             let room = match stream.capacity() {
@@ -283,11 +303,14 @@ impl Outgoing {
                 self.queue.push_front(rest);
             }
             self.queued -= piece.len();
-            let is_last = self.queue.is_empty() && self.end == Some(None);
+            let is_last = self.queued == 0 && self.end == Some(None);
             if stream.send_data(piece, is_last).is_err() || is_last {
                 return self.give_up();
             }
         }
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(());
+        };
         let sent = match self.end.take() {
             None => return Poll::Ready(()),
             Some(None) => stream.send_data(Bytes::new(), true),
@@ -302,6 +325,7 @@ impl Outgoing {
     fn give_up(&mut self) -> Poll<()> {
         self.stream = None;
         self.queue.clear();
+        self.gathered = BytesMut::new();
         self.queued = 0;
         Poll::Ready(())
     }

@@ -16,6 +16,7 @@ mod settings;
 mod fields;
 pub(crate) mod stream;
 mod streams;
+mod waiting;
 mod wake;
 mod windows;
 mod wire;

@@ -1,8 +1,8 @@
 //! What the protocol engine is told: every bound of h2's builder, each chosen.
 //!
 //! Together with the meter they keep a connection under 64 MiB whatever it sends. The largest parts are bodies
-//! ([`CONNECTION_WINDOW`], each octet at worst beside the 8 KiB read buffer that it arrived in, as far as
-//! [`DATA_OVERHEAD`] lets small frames wait), the decoded heads in flight ([`MAX_HEADS`]), trailers that nobody has
+//! ([`CONNECTION_WINDOW`]; small frames are taken out of the engine as they come, so that they do not hold the read
+//! buffers they came in: [`super::waiting`]), the decoded heads in flight ([`MAX_HEADS`]), trailers that nobody has
 //! read yet ([`MAX_STREAMS`] of [`MAX_HEAD`]) and answers that the client does not read ([`MAX_STREAMS`] of
 //! [`SEND_BUFFER`]).
 
@@ -36,8 +36,8 @@ const RESET_MEMORY: Duration = Duration::from_secs(5);
 const PROVOKED_RESETS: usize = 1024;
 /// Streams opened and reset within one read, before anybody saw them (CVE-2023-44487).
 const UNSEEN_RESETS: usize = 20;
-/// What waiting DATA frames under 256 octets may lack of that size, in sum: some 2000 tiny messages for an endpoint
-/// that does not take them, the half of the connection's window that is h2's own choice too.
+/// What DATA frames under 256 octets that nobody has taken out of the engine may lack of that size, in sum: some 2000,
+/// the half of the connection's window that is h2's own choice too. Larger frames fill it up again.
 const DATA_OVERHEAD: usize = CONNECTION_WINDOW as usize / 2;
 
 /// The engine of a connection with these limits.

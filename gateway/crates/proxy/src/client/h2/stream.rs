@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::fields::{
     allowed_trailers, body_length, check_trailers, is_continue_expected, without_connection_fields,
 };
+use super::waiting::Waiting;
 use crate::client::{ClientFault, ClientHead, NamedHost};
 use crate::message::{Length, Piece};
 
@@ -34,6 +35,8 @@ pub(crate) struct H2Client {
     head: ClientHead,
     /// `None` when nobody wants the rest of it.
     body: Option<RecvStream>,
+    /// What came of it before somebody took it.
+    waiting: Waiting,
     is_read: bool,
     /// What it sent as a body is not one.
     has_faulted: bool,
@@ -86,6 +89,7 @@ impl H2Client {
         Self {
             head,
             body: Some(body),
+            waiting: Waiting::default(),
             is_read: false,
             has_faulted: false,
             is_shut: false,
@@ -111,7 +115,10 @@ impl H2Client {
         let (false, Some(body)) = (self.is_read, &mut self.body) else {
             return Poll::Pending;
         };
-        let piece = ready!(read_piece(body, context));
+        let piece = match self.waiting.take() {
+            Some(data) => give_back(body, data.len()).map(|()| Piece::Data(data)),
+            None => ready!(read_piece(body, context)),
+        };
         self.is_read = matches!(piece, Ok(Piece::End(_)));
         self.has_faulted = piece.is_err();
         Poll::Ready(piece)
@@ -260,8 +267,11 @@ impl H2Client {
         Poll::Ready(self.let_go(false))
     }
 
-    /// Ready when the client has reset the stream or left.
+    /// Ready when the client has reset the stream or left. Whoever asks takes nothing of the body now.
     pub(crate) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let (false, Some(body)) = (self.is_read, &mut self.body) {
+            self.waiting.gather(body, context);
+        }
         let reset = match &mut self.answer {
             Answer::Awaited => self.respond.poll_reset(context),
             Answer::Open(stream, _)
@@ -325,14 +335,16 @@ impl H2Client {
         let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream()) else {
             return;
         };
+        let arrived = self.waiting.clear().min(LINGER_BYTES);
+        let _ = give_back(&mut body, arrived);
         let waiting = async {
-            let mut left = LINGER_BYTES;
+            let mut left = LINGER_BYTES - arrived;
             while left > 0 {
                 let Some(Ok(data)) = body.data().await else {
                     return;
                 };
                 // The stream is over when its window cannot be given back.
-                let _ = body.flow_control().release_capacity(data.len());
+                let _ = give_back(&mut body, data.len());
                 left = left.saturating_sub(data.len());
             }
             // h2 gives back what comes from now on to the connection only. It does not tell of the body's end either.
@@ -376,7 +388,7 @@ fn read_piece(body: &mut RecvStream, context: &mut Context<'_>) -> Poll<Result<P
         if data.is_empty() {
             continue;
         }
-        body.flow_control().release_capacity(data.len()).map_err(fault)?;
+        give_back(body, data.len())?;
         return Poll::Ready(Ok(Piece::Data(data)));
     }
     let trailers = ready!(body.poll_trailers(context)).map_err(fault)?;
@@ -385,6 +397,11 @@ fn read_piece(body: &mut RecvStream, context: &mut Context<'_>) -> Poll<Result<P
     }
     let trailers = trailers.filter(|trailers| !trailers.is_empty());
     Poll::Ready(Ok(Piece::End(trailers)))
+}
+
+/// Gives the client room for so many octets more.
+fn give_back(body: &mut RecvStream, octets: usize) -> Result<(), ClientFault> {
+    body.flow_control().release_capacity(octets).map_err(fault)
 }
 
 /// h2's errors in the words of the client's half: whatever ended the stream, nobody listens on it any more.
