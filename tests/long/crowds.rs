@@ -7,7 +7,7 @@ use http::Method;
 
 use crate::crowd::{Crowd, Kind};
 use crate::support::process::{descriptor_limit, resident};
-use crate::support::{Authority, Client, Dial, Seen, TestGateway, configure, folder, wait_until};
+use crate::support::{Client, House, Seen, TestGateway, wait_until};
 
 /// Descriptors that a process needs beside its connections.
 const SPARE: usize = 400;
@@ -16,7 +16,7 @@ const SPARE: usize = 400;
 const PEERS: [(Kind, f64); 3] = [(Kind::Head, 25.0), (Kind::Body, 37.0), (Kind::Reader, 16.0)];
 
 struct Scene {
-    gateway: TestGateway,
+    house: House,
     seen: Seen,
     good: Client,
     roots: String,
@@ -25,17 +25,8 @@ struct Scene {
 impl Scene {
     /// Deadlines so long that nobody is cut while they are counted; the floods' tests show that they cut.
     async fn set(crowd: &Crowd) -> Self {
-        let (folder, authority) = (folder(), Authority::new("edge"));
-        authority
-            .leaf(&["api.example.com"], None)
-            .write(folder.path(), "server");
-        fs::write(folder.path().join("roots.pem"), &authority.pem).unwrap();
-        configure(
-            folder.path(),
-            &format!(
-                r#"
-version: 1
-gateway: {{ admin: {{ listen: "127.0.0.1:0" }} }}
+        let text = format!(
+            r#"
 listeners:
   public:
     listen: "127.0.0.1:0"
@@ -46,34 +37,27 @@ routes:
   - {{ name: ping, match: {{ path: /ping }}, public: true, respond: {{ status: 200, body: pong }} }}
   - {{ name: slow, match: {{ path: /slow }}, public: true, pool: slow, timeouts: {{ request: 30m, idle: 30m }} }}
 "#,
-                crowd.endpoint
-            ),
+            crowd.endpoint
         );
-        let gateway = TestGateway::spawn_with_all_descriptors(folder);
-        let address = gateway.address("public");
-        let good = Dial::tls(address, "api.example.com", authority.roots(), None)
-            .connect()
-            .await
-            .unwrap();
-        let (seen, roots) = (
-            Seen::of(&gateway),
-            gateway.path("roots.pem").display().to_string(),
-        );
+        let house = House::open_by(&text, TestGateway::spawn_with_all_descriptors);
+        let roots = house.gateway.path("roots.pem");
+        fs::write(&roots, &house.edge.pem).unwrap();
+        let good = house.h1().connect().await.unwrap();
         Self {
-            gateway,
-            seen,
+            seen: Seen::of(&house.gateway),
+            house,
             good,
-            roots,
+            roots: roots.display().to_string(),
         }
     }
 
     fn gather(&self, crowd: &mut Crowd, kind: Kind, count: usize) -> f64 {
-        let before = resident(self.gateway.pid());
+        let before = resident(self.house.gateway.pid());
         let began = Instant::now();
         tokio::task::block_in_place(|| {
-            crowd.gather(kind, count, self.gateway.address("public"), &self.roots)
+            crowd.gather(kind, count, self.house.gateway.address("public"), &self.roots)
         });
-        let after = resident(self.gateway.pid());
+        let after = resident(self.house.gateway.pid());
         let each = after.saturating_sub(before) as f64 / count as f64;
         println!(
             "{count} {kind:?} clients came in {:?}: {each:.1} KiB each ({before} to {after} KiB)",
@@ -114,7 +98,7 @@ routes:
         .await;
         let kept = |now: u64| now.saturating_sub(before) as f64 / full.saturating_sub(before).max(1) as f64;
         let left = wait_until("the memory to be given back", || async {
-            let now = resident(self.gateway.pid());
+            let now = resident(self.house.gateway.pid());
             (kept(now) < 0.5).then_some(now)
         })
         .await;
@@ -129,13 +113,13 @@ async fn ten_thousand_slow_clients_do_not_slow_a_good_one() {
     assert!(third > 3_000, "the descriptor limit holds {third} of each kind");
     let mut crowd = Crowd::start();
     let mut scene = Scene::set(&crowd).await;
-    let (quiet, before) = (scene.p99().await, resident(scene.gateway.pid()));
+    let (quiet, before) = (scene.p99().await, resident(scene.house.gateway.pid()));
 
     let mut costs = Vec::new();
     for (kind, peer) in PEERS {
         costs.push((kind, peer, scene.gather(&mut crowd, kind, third)));
     }
-    let full = resident(scene.gateway.pid());
+    let full = resident(scene.house.gateway.pid());
     let held = scene
         .seen
         .metric("portcullis_connections", &["listener=\"public\""])
@@ -165,10 +149,10 @@ async fn fifteen_thousand_idle_tls_connections_are_held() {
     assert_eq!(count, 15_000, "the descriptor limit holds {count}");
     let mut crowd = Crowd::start();
     let mut scene = Scene::set(&crowd).await;
-    let (quiet, before) = (scene.p99().await, resident(scene.gateway.pid()));
+    let (quiet, before) = (scene.p99().await, resident(scene.house.gateway.pid()));
 
     let each = scene.gather(&mut crowd, Kind::Idle, count);
-    let full = resident(scene.gateway.pid());
+    let full = resident(scene.house.gateway.pid());
     let busy = scene.p99().await;
 
     println!("a good client's p99: {quiet:?} before, {busy:?} beside {count} idle ones");
