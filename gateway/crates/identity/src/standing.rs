@@ -79,7 +79,8 @@ impl Standing {
 
 /// The end of what a certificate proves: the earliest end in its chain. A chain may carry certificates that its
 /// verification had no use for; when one of those has ended already, the leaf's own end counts.
-pub(crate) fn end_of(peer: &PeerIdentity, now: SystemTime) -> SystemTime {
+#[must_use]
+pub fn end_of(peer: &PeerIdentity, now: SystemTime) -> SystemTime {
     if now <= peer.valid_until {
         peer.valid_until
     } else {

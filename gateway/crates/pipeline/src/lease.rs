@@ -9,17 +9,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use portcullis_identity::Credentials;
+use portcullis_identity::{Credentials, PeerIdentity, standing};
 use portcullis_model::{Principal, Reason, RegionId, Rejection};
 use portcullis_routing::residency::AllowedRegions;
 use portcullis_routing::route_table::Params;
 
 use crate::body::BodyState;
-use crate::context::Context;
+use crate::context::{Context, Now};
 use crate::snapshot::{Action, RouteBundle};
 use crate::stages::admitted::Admitted;
 use crate::stages::authorize::{self, Question};
-use crate::stages::validate_body;
+use crate::stages::{normalize, validate_body};
 
 /// Where a lease stands; every request carries one.
 pub(crate) struct Lease {
@@ -62,9 +62,12 @@ impl Lease {
     }
 }
 
-/// When a principal's proof ends, on the monotonic clock.
-pub(crate) fn end_of_proof(principal: &Principal, now: crate::context::Now) -> Option<Instant> {
-    let left = principal.expires_at?.duration_since(now.wall).unwrap_or_default();
+/// When what was proven ends, on the monotonic clock: the principal's proof, or the certificate that the connection
+/// rests on whoever the principal is.
+pub(crate) fn end_of_proof(principal: &Principal, peer: Option<&PeerIdentity>, now: Now) -> Option<Instant> {
+    let shown = peer.map(|peer| standing::end_of(peer, now.wall));
+    let end = principal.expires_at.into_iter().chain(shown).min()?;
+    let left = end.duration_since(now.wall).unwrap_or_default();
     // An end that the clock cannot tell is none that anybody lives to see.
     now.mono.checked_add(left)
 }
@@ -152,6 +155,7 @@ fn prove(
     let principal = &admitted.principal;
     let peer = context.connection.peer_identity();
     let boards = &context.boards.identity;
+    normalize::refuse_misdirected(context, &admitted.canonical.host)?;
     admitted
         .standing
         .judge(boards, principal, peer, context.now.wall)?;

@@ -161,9 +161,10 @@ impl<'a> Journey<'a> {
             Err(stop) => return Some(stop),
         }
         self.lease.begin(&self.exchange);
-        let respond_by = Instant::now() + self.exchange.timeouts().request;
+        let mut now = Instant::now();
+        let respond_by = now + self.exchange.timeouts().request;
         loop {
-            match self.attempt(client, respond_by).await {
+            match self.attempt(client, now, respond_by).await {
                 Ok(Relayed::Complete) => return None,
                 Ok(Relayed::Again) => {}
                 Ok(Relayed::Failed(failure, why)) => {
@@ -184,6 +185,7 @@ impl<'a> Journey<'a> {
                 }
                 Err(stop) => return Some(stop),
             }
+            now = Instant::now();
         }
     }
 
@@ -248,8 +250,13 @@ impl<'a> Journey<'a> {
     }
 
     /// One attempt: `select_endpoint`, a connection, `prepare_upstream`, the relay.
-    async fn attempt(&mut self, client: &mut Client, respond_by: Instant) -> Result<Relayed, Stop> {
-        if let Err(rejection) = self.lease.check(&mut self.exchange) {
+    async fn attempt(
+        &mut self,
+        client: &mut Client,
+        now: Instant,
+        respond_by: Instant,
+    ) -> Result<Relayed, Stop> {
+        if let Err(rejection) = self.lease.check(&mut self.exchange, now) {
             return Ok(Relayed::LeaseEnded(rejection));
         }
         let target = self.exchange.select_endpoint()?;

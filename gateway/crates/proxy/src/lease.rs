@@ -64,8 +64,7 @@ impl<'m> Lease<'m> {
     }
 
     /// Before an attempt begins: what was found out since the request was admitted counts.
-    pub(crate) fn check(&mut self, exchange: &mut Exchange) -> Result<(), Rejection> {
-        let now = Instant::now();
+    pub(crate) fn check(&mut self, exchange: &mut Exchange, now: Instant) -> Result<(), Rejection> {
         if self.is_due(now) && self.is_news(exchange, now) {
             return self.judge(exchange, now);
         }
@@ -96,7 +95,7 @@ impl<'m> Lease<'m> {
         if self.is_news(exchange, now) {
             return self.judge(exchange, now);
         }
-        self.due = end_of_proof(exchange);
+        self.due = next_end(exchange, now);
         Ok(())
     }
 
@@ -111,7 +110,7 @@ impl<'m> Lease<'m> {
 
     fn judge(&mut self, exchange: &mut Exchange, now: Instant) -> Result<(), Rejection> {
         let verdict = exchange.judge_lease();
-        self.due = end_of_proof(exchange);
+        self.due = next_end(exchange, now);
         if exchange.beats() != exchange.pulse().count() {
             // Unanswered, or it has beaten again meanwhile.
             let again = now + AGAIN;
@@ -161,6 +160,11 @@ fn turn(exchange: &Exchange) -> Duration {
     let spread = EACH.saturating_mul(listeners).min(SPREAD);
     let draw = u32::try_from(exchange.random() % 1024).unwrap_or_default();
     spread * draw / 1024
+}
+
+/// An end that has passed and did not count, as of a certificate that nobody asks for any more, is none to wait for.
+fn next_end(exchange: &Exchange, now: Instant) -> Option<Instant> {
+    end_of_proof(exchange).filter(|end| *end > now)
 }
 
 fn end_of_proof(exchange: &Exchange) -> Option<Instant> {

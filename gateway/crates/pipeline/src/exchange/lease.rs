@@ -29,11 +29,11 @@ impl Exchange {
         self.begun.mono
     }
 
-    /// When its principal's proof ends; `None` when nothing ends by itself.
+    /// When what was proven ends; `None` when nothing ends by itself.
     #[must_use]
     pub fn end_of_proof(&self) -> Option<Instant> {
         let admitted = self.admitted()?;
-        lease::end_of_proof(&admitted.principal, self.now)
+        lease::end_of_proof(&admitted.principal, self.connection.peer_identity(), self.now)
     }
 
     /// A fresh random number.

@@ -151,7 +151,7 @@ const fn default_port(scheme: UrlScheme) -> u16 {
 
 /// 421 when the connection was made for a name that asks for less than this host does, or that its certificate
 /// does not cover (RFC 9110 section 15.5.20; CVE-2026-48491); 401 when its handshake would not succeed today.
-fn refuse_misdirected(context: &Context<'_>, host: &str) -> Result<(), Rejection> {
+pub(crate) fn refuse_misdirected(context: &Context<'_>, host: &str) -> Result<(), Rejection> {
     let Some(tls) = &context.connection.tls else {
         return Ok(());
     };
