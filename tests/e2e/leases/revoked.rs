@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use http::Method;
 use serde_json::json;
 
-use super::{PLAIN, Scene, US, Wanted, write};
-use crate::support::TokenIssuer;
+use super::{Kind, PLAIN, Scene, US, Wanted, wait_until, write};
 use crate::support::lists::list;
+use crate::support::{KeyServer, TokenIssuer};
 
 /// What is promised from the write to the end.
 const SOON: Duration = Duration::from_secs(2);
@@ -105,6 +106,46 @@ async fn a_key_that_is_withdrawn_takes_its_tokens_with_it() {
     scene
         .publish(|| write(&scene.house.gateway.path("jwks.json"), &fresh.jwks()))
         .await;
+
+    scene
+        .assert_ended(doomed, "token-key-unknown", (1008, "16"))
+        .await;
+    scene.assert_alive(&mut neighbours).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_its_issuer_withdraws_takes_its_tokens_with_it() {
+    let server = KeyServer::start().await;
+    let url = server.url("/jwks");
+    let scene = Scene::set_with(PLAIN, |folder, _, _| {
+        server.publish(
+            "/jwks",
+            &std::fs::read_to_string(folder.join("jwks.json")).unwrap(),
+        );
+        let text = std::fs::read_to_string(folder.join("portcullis.yaml")).unwrap();
+        let fetched = format!("jwks: {{ url: \"{url}\", cooldown: 1s }}");
+        write(
+            &folder.join("portcullis.yaml"),
+            &text.replace("jwks: { file: jwks.json }", &fetched),
+        );
+    })
+    .await;
+    let doomed = scene.by_token("anybody", json!({})).await;
+    let mut neighbours = scene.by_certificate(&scene.us).await;
+    let fresh = TokenIssuer::new("https://login.example.com", "k2");
+
+    server.publish("/jwks", &fresh.jwks());
+    // A token of the new key brings the new set, and with it the news that the old key is gone.
+    let authorization = format!("Bearer {}", fresh.token("somebody", json!({})));
+    let client = scene.dial(Kind::Stream, None).connect().await.unwrap();
+    let path = Kind::Stream.path("token");
+    wait_until("the new key", || async {
+        let mut client = client.same_connection().unwrap();
+        let fields = [("authorization", authorization.as_str())];
+        let answer = client.start(Method::GET, &path, &fields, b"").await.unwrap();
+        (answer.status() == 200).then_some(())
+    })
+    .await;
 
     scene
         .assert_ended(doomed, "token-key-unknown", (1008, "16"))

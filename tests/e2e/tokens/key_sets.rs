@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::key_server::KeyServer;
 use super::{ask, bearer, claims, gateway_of, issuer_status, plain, raw, text_of};
-use crate::support::{Client, PATIENCE, Seen, TestGateway, TokenIssuer, wait_until};
+use crate::support::{Client, KeyServer, PATIENCE, Seen, TestGateway, TokenIssuer, wait_until};
 
 const PATH: &str = "/jwks";
 

@@ -1,7 +1,6 @@
 //! Tokens over sockets: hostile ones, key sets under attack and outage, and JWT-SVIDs.
 
 mod hostile;
-mod key_server;
 mod key_sets;
 mod svids;
 
