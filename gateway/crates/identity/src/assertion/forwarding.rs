@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portcullis_model::{ListenerId, Principal, Reason, Rejection, SpiffeId, TrustId};
+use portcullis_model::{ListenerId, Principal, Reason, Rejection, SpiffeId};
 
 use super::signer::Signer;
 use crate::compile::IdentityRuntime;
@@ -140,7 +140,7 @@ fn holds(peer: &PeerIdentity, now: SystemTime) -> bool {
 
 impl IdentityRuntime {
     /// True when the certificate that a connection proved may be told to an endpoint: a handshake for this name would
-    /// accept it now, and nobody denies it. A route that does not ask for it has not asked that either.
+    /// accept it now. An attempt may come long after the request, which was asked the same when it came.
     #[must_use]
     pub fn vouches_for(
         &self,
@@ -151,12 +151,8 @@ impl IdentityRuntime {
         let Some((plan, tls)) = self.parts.listeners.get(listener) else {
             return false;
         };
-        let denied = &self.parts.boards.denied;
-        let is_denied = |trust: &TrustId| denied.denies_certificate(peer, trust, now).is_some();
         // A listener that trusts nobody any more verifies nothing.
-        plan.trusts().next().is_some()
-            && !plan.trusts().any(is_denied)
-            && tls.still_accepts(sni, peer, now).is_ok()
+        plan.trusts().next().is_some() && tls.still_accepts(sni, peer, now).is_ok()
     }
 }
 
