@@ -1,5 +1,7 @@
 //! The admin port: what cannot wait for a file.
 
+use std::time::SystemTime;
+
 use super::*;
 use crate::support::wait_for;
 
@@ -29,6 +31,27 @@ async fn an_entry_of_the_admin_port_holds_before_its_answer_is_read_and_can_be_t
     assert!(alice.is_served().await);
     let again = scene.admin(Method::DELETE, &format!("/deny/{id}"), "").await;
     assert_eq!(again.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_ends_when_it_says() {
+    let scene = Scene::start(None, "");
+    let mut alice = scene.person(&scene.corp, "alice", json!({})).await;
+    let end = SystemTime::now() + Duration::from_secs(3);
+    let until = portcullis_model::timestamp::rfc3339(end).to_string();
+    let entry = json!({ "sub": "alice", "until": until }).to_string();
+
+    assert_eq!(
+        scene.admin(Method::POST, "/deny", &entry).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(alice.ask().await.code(), "token-revoked");
+    while !alice.is_served().await {
+        assert!(SystemTime::now() < end + SOON, "still refused");
+    }
+
+    // The moment is written in milliseconds.
+    assert!(SystemTime::now() + Duration::from_millis(1) >= end);
 }
 
 #[tokio::test(flavor = "multi_thread")]

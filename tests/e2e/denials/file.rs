@@ -91,21 +91,6 @@ async fn an_entry_within_an_issuer_or_trust_spares_the_namesake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_ends_when_it_says() {
-    let end = std::time::SystemTime::now() + Duration::from_secs(3);
-    let until = portcullis_model::timestamp::rfc3339(end).to_string();
-    let scene = Scene::with_list(&list_of(&[json!({ "sub": "alice", "until": until })]));
-    let mut alice = scene.person(&scene.corp, "alice", json!({})).await;
-
-    assert_eq!(alice.ask().await.code(), "token-revoked");
-    while !alice.is_served().await {
-        assert!(std::time::SystemTime::now() < end + SOON, "still refused");
-    }
-
-    assert!(std::time::SystemTime::now() >= end);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_is_written_in_place_holds_as_one_that_is_renamed_does() {
     let scene = Scene::with_list("[]");
     let mut alice = scene.person(&scene.corp, "alice", json!({})).await;

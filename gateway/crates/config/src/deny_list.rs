@@ -18,6 +18,8 @@ use crate::file::tree::{self, Node, Stop};
 use crate::load::Refused;
 use crate::sources::Files;
 
+mod lines;
+
 /// Most entries of a file.
 pub const MAX_DENY_ENTRIES: usize = 1_000_000;
 /// The largest file: room for that many entries with a long name each.
@@ -141,6 +143,10 @@ pub fn unknown_names(entries: &[DenyEntry], identity: &IdentityPlan) -> Problems
 }
 
 fn entries(text: &str, name: &Arc<str>, problems: &mut Problems) -> Option<Vec<DenyEntry>> {
+    lines::read(text, name).or_else(|| read_yaml(text, name, problems))
+}
+
+fn read_yaml(text: &str, name: &Arc<str>, problems: &mut Problems) -> Option<Vec<DenyEntry>> {
     let mut reader = Reader::default();
     let mut entries = Vec::new();
     let read = tree::each_item(text, name, problems, |index, node, problems| {
@@ -181,10 +187,27 @@ fn entries(text: &str, name: &Arc<str>, problems: &mut Problems) -> Option<Vec<D
     }
 }
 
-/// Reads entries, and holds what many of them have in common once.
+/// Texts that many entries have in common, each held once.
+#[derive(Default)]
+struct Shared(HashSet<Arc<str>>);
+
+impl Shared {
+    fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(shared) = self.0.get(text) {
+            return Arc::clone(shared);
+        }
+        let text = Arc::from(text);
+        if self.0.len() < MOST_SHARED {
+            self.0.insert(Arc::clone(&text));
+        }
+        text
+    }
+}
+
+/// Reads entries from nodes.
 #[derive(Default)]
 struct Reader {
-    shared: HashSet<Arc<str>>,
+    shared: Shared,
 }
 
 impl Reader {
@@ -195,7 +218,7 @@ impl Reader {
         is_whole.then(|| DenyEntry {
             name,
             until: denial.until.get().map(|until| until.0),
-            reason: denial.reason.get().map(|reason| self.share(&reason.0)),
+            reason: denial.reason.get().map(|reason| self.shared.text(&reason.0)),
             source: DenySource::File {
                 file: Arc::clone(&origin.file),
                 line: origin.line,
@@ -260,18 +283,8 @@ impl Reader {
         match fitting {
             None | Some(Key::Absent) => Some(None),
             Some(Key::Broken) => None,
-            Some(Key::Is(at)) => Some(Some(self.share(&Arc::from(at.value.0.as_str())))),
+            Some(Key::Is(at)) => Some(Some(self.shared.text(&at.value.0))),
         }
-    }
-
-    fn share(&mut self, text: &Arc<str>) -> Arc<str> {
-        if let Some(shared) = self.shared.get(text) {
-            return Arc::clone(shared);
-        }
-        if self.shared.len() < MOST_SHARED {
-            self.shared.insert(Arc::clone(text));
-        }
-        Arc::clone(text)
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 use portcullis_identity::plan::TrustAnchors;
 use portcullis_identity::plan::TrustPlan;
 use portcullis_model::TrustId;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -260,5 +261,111 @@ fn plan_of(trust: &str) -> TrustPlan {
         origin: Origin::default(),
         anchors: TrustAnchors::Pem(Vec::new()),
         revocation: None,
+    }
+}
+
+/// What both readers make of a text; of problems only whether there are some.
+fn both(text: &str) -> (Option<Vec<DenyEntry>>, Option<Vec<DenyEntry>>) {
+    let (file, mut problems) = (Arc::from("deny.yaml"), Problems::new());
+    let slow = read_yaml(text, &file, &mut problems).filter(|_| !problems.has_errors());
+    (lines::read(text, &file), slow)
+}
+
+#[test]
+fn the_plain_form_is_read_line_by_line_and_means_the_same() {
+    for text in [
+        "- sub: alice\n",
+        "# who left\n\n- sub: alice\n  # since May\n  reason: left: no, was let go\n\n- jti: 6f1c",
+        "- serial: \"0A:1B\"\n  trust: partners\n- spiffe: spiffe://corp.example/ns/**\n",
+        "- sub: 'alice smith'\n  issuer: corp\n  until: 2026-12-31T00:00:00Z\n",
+        "- sub: auth0|5f7c8ec7c33c6c004bbafe82\n- sid: /a#b\n- jti: a,b[c]{d}\n",
+    ] {
+        let (fast, slow) = both(text);
+        assert_eq!(fast.is_some(), !text.contains(": no"), "{text}");
+        assert!(
+            slow.is_some() == fast.is_some() && (fast.is_none() || fast == slow),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_has_another_form_or_is_wrong_is_left_to_the_whole_reader() {
+    for text in [
+        "",
+        "[]",
+        "# nobody",
+        "---\n- sub: a\n",
+        "- {sub: a}\n",
+        "-  sub: a\n",
+        "- sub:  a\n",
+        "- sub: a # b\n",
+        "- sub: \"a\\tb\"\n",
+        "- sub: &x a\n",
+        "- sub: !!str a\n",
+        "- sub: |\n    a\n",
+        "- sub: a\n   b\n",
+        "- sub: null\n",
+        "- sub: ~\n",
+        "- sub: \"\"\n",
+        "- sub: a:\n",
+        "- sub: a\r\n",
+        "- sub: a\n  sub: b\n",
+        "- sub: a\n  trust: b\n",
+        "- sub: a\n  until: soon\n",
+        "- sbu: a\n",
+        "  sub: a\n",
+        "- reason: a\n",
+    ] {
+        assert_eq!(lines::read(text, &Arc::from("deny.yaml")), None, "{text:?}");
+    }
+}
+
+/// Values as they come, and as they should never come.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z0-9]{1,4}",
+        "[a-zA-Z0-9:/@.#'\"|>&*!%~ \\-]{0,6}",
+        Just("spiffe://corp.example/ns/*".to_owned()),
+        Just("2026-12-31T00:00:00Z".to_owned()),
+        Just("\"quoted text\"".to_owned()),
+        Just("null".to_owned()),
+    ]
+}
+
+fn written_entry() -> impl Strategy<Value = String> {
+    let keys = [
+        "jti", "sub", "sid", "serial", "spiffe", "issuer", "trust", "until", "reason", "other",
+    ];
+    let pair = (prop::sample::select(keys.to_vec()), value());
+    let rest = prop::sample::select(vec!["", "", "", "\n", "# c\n", "  # c\n", " "]);
+    (prop::collection::vec(pair, 1..4), rest).prop_map(|(pairs, rest)| {
+        let lines = pairs.iter().enumerate().map(|(index, (key, value))| {
+            let indent = if index == 0 { "- " } else { "  " };
+            format!("{indent}{key}: {value}\n")
+        });
+        format!("{}{rest}", lines.collect::<String>())
+    })
+}
+
+proptest! {
+    /// Whatever the line reader accepts, the whole reader reads as the very same entries.
+    #[test]
+    fn the_line_reader_never_reads_anything_else_than_the_whole_reader(
+        text in prop::collection::vec(written_entry(), 1..4),
+    ) {
+        let (fast, slow) = both(&text.concat());
+        if fast.is_some() {
+            prop_assert_eq!(fast, slow);
+        }
+    }
+
+    /// And a plain list is read by it, whatever the names.
+    #[test]
+    fn a_plain_list_is_read_line_by_line(subs in prop::collection::vec("[a-zA-Z0-9][a-zA-Z0-9:/@._|+=-]{0,30}[a-z0-9]", 1..20)) {
+        let text: String = subs.iter().map(|sub| format!("- sub: {sub}\n  reason: left\n")).collect();
+        let (fast, slow) = both(&text);
+        prop_assert!(fast.is_some());
+        prop_assert_eq!(fast, slow);
     }
 }
