@@ -119,11 +119,11 @@ fn a_key_made_here_is_published_before_it_signs_and_until_what_it_signed_has_end
 #[test]
 fn a_key_whose_turn_came_late_is_published_before_it_signs_all_the_same() {
     let scene = Scene::set(AssertionKeys::Made(DAY));
-    let old = decode_header(&scene.token(&workload())).unwrap().kid;
+    let old = decode_header(scene.token(&workload())).unwrap().kid;
     let long_lived = |scene: &Scene| {
         let mut principal = workload();
         principal.expires_at = Some(scene.now() + DAY);
-        decode_header(&scene.token(&principal)).unwrap().kid
+        decode_header(scene.token(&principal)).unwrap().kid
     };
 
     // Nobody asked for anything for three days.
