@@ -1,11 +1,12 @@
 //! What is revoked while it is in use: by the deny list, by a revocation list, by a key that is withdrawn.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
+use rcgen::SanType;
 use serde_json::json;
 
-use super::{Kind, PLAIN, Scene, US, Wanted, wait_until, write};
+use super::{Kind, Live, PLAIN, Scene, US, Wanted, wait_until, write};
 use crate::support::lists::list;
 use crate::support::{KeyServer, TokenIssuer};
 
@@ -150,5 +151,33 @@ async fn a_key_that_its_issuer_withdraws_takes_its_tokens_with_it() {
     scene
         .assert_ended(doomed, "token-key-unknown", (1008, "16"))
         .await;
+    scene.assert_alive(&mut neighbours).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_outlives_the_certificate_of_its_connection() {
+    let scene = Scene::set_as(Wanted {
+        more: "  - { name: open, match: { path: \"/http/open/**\" }, public: true, pool: http }\n",
+        ..PLAIN
+    })
+    .await;
+    let end = SystemTime::now() + Duration::from_secs(4);
+    let id = SanType::URI(US.try_into().unwrap());
+    let short = scene
+        .ours
+        .leaf_shaped(vec![id], |params| params.not_after = end.into());
+    let mut neighbours = scene.by_certificate(&scene.us).await;
+    let mut doomed = scene.by_certificate(&short).await;
+    // Nobody is asked for a principal there, and the connection rests on the certificate all the same.
+    for kind in [Kind::Events, Kind::Stream] {
+        let dial = scene.dial(kind, Some(&short));
+        doomed.push(Live::open(kind, &dial, "open", None).await);
+    }
+
+    scene
+        .assert_ended(doomed, "certificate-expired", (1008, "16"))
+        .await;
+
+    assert!(SystemTime::now() >= end - Duration::from_secs(1));
     scene.assert_alive(&mut neighbours).await;
 }

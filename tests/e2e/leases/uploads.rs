@@ -1,4 +1,4 @@
-//! A lease that ends before the answer has begun: there is still an answer to give.
+//! Leases that end where there is no usual end: before the answer has begun, and where the client takes none.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{Kind, PATIENCE, Scene, rules, write};
+use crate::support::h2wire::{self, DATA, END_HEADERS, END_STREAM, H2Wire, HEADERS, RST_STREAM};
+use crate::support::house::HOST;
 
 /// A body without end.
 fn endless() -> crate::support::client::Body {
@@ -78,4 +80,44 @@ async fn an_upload_whose_lease_holds_goes_on() {
     assert!(!uploading.is_finished());
     uploading.abort();
     scene.watched(0).await;
+}
+
+/// A client whose window is shut would get trailers only after it has opened it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grpc_client_that_makes_no_room_is_reset_instead() {
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let scene = Scene::set().await;
+    let authorization = scene.house.bearer("bad", json!({}));
+    let dial = scene.dial(Kind::Grpc, None);
+    let mut wire = H2Wire::open(&dial, &[(INITIAL_WINDOW_SIZE, 10)]).await;
+    let path = Kind::Grpc.path("token");
+    let mut fields = h2wire::request("POST", &path, HOST);
+    fields.extend([
+        ("authorization", authorization.as_str()),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ]);
+    let head = h2wire::frame(HEADERS, END_HEADERS | END_STREAM, 1, &h2wire::fields(&fields));
+    assert!(wire.write(&head).await);
+    wire.answer(1).await;
+    let mut room = 10;
+    while room > 0 {
+        let frame = wire.frame().await.unwrap();
+        if frame.kind == DATA {
+            room -= frame.payload.len();
+        }
+    }
+
+    scene
+        .publish(|| write(&scene.house.gateway.path("rules.rego"), &rules(&["bad"])))
+        .await;
+
+    let reset = loop {
+        let frame = wire.frame().await.expect("a reset");
+        if frame.kind == RST_STREAM {
+            break frame.payload;
+        }
+        assert!(frame.kind != DATA && frame.kind != HEADERS, "{frame:?}");
+    };
+    assert_eq!(reset, h2wire::CANCEL.to_be_bytes());
 }
