@@ -370,6 +370,17 @@ async fn token_fetches_keys_as_run_does_and_offline_says_what_it_would_have_fetc
     assert!(why.contains("egress"), "{why}");
 }
 
+/// What is said of every check, without what the clock moves between two runs.
+fn words(checks: &Value) -> Value {
+    let mut checks = checks.clone();
+    for check in checks.as_array_mut().unwrap() {
+        if ["expiry", "start", "lifetime"].contains(&check["check"].as_str().unwrap()) {
+            check["found"] = Value::Null;
+        }
+    }
+    checks
+}
+
 #[test]
 fn explain_says_the_same_of_a_credential_at_authenticate() {
     let house = House::new();
@@ -382,7 +393,10 @@ fn explain_says_the_same_of_a_credential_at_authenticate() {
     let text = house.run(&asked);
 
     assert_eq!(json["authentication"][0]["by"], "issuer idp");
-    assert_eq!(json["authentication"][0]["checks"], token["checks"]);
+    assert_eq!(
+        words(&json["authentication"][0]["checks"]),
+        words(&token["checks"])
+    );
     assert_eq!(json["refusal"]["reason"], token["reason"]);
     assert!(
         text.out.contains("failed   audience") && text.out.contains("would pass: "),
