@@ -273,10 +273,21 @@ impl<'a> Journey<'a> {
             Some(Ok(upstream)) => upstream,
             None => return Ok(Relayed::ClientLeft),
             Some(Err(fault)) => {
-                if matches!(fault, DialFault::Local(_)) {
-                    // Our own want says nothing about the endpoint, and would be the same at the next one.
-                    let rejection = Rejection::new(Reason::NoEndpoint).with_private(fault.to_string());
-                    return Err(rejection.into());
+                // Our own want says nothing about the endpoint, and would be the same at the next one.
+                match &fault {
+                    DialFault::Local(_) => {
+                        let rejection = Rejection::new(Reason::NoEndpoint).with_private(fault.to_string());
+                        return Err(rejection.into());
+                    }
+                    DialFault::Material(cause) => {
+                        let detail = format!("{fault}: {cause}");
+                        return Err(Rejection::new(Reason::EndpointTls).with_private(detail).into());
+                    }
+                    DialFault::Refused(_)
+                    | DialFault::Late
+                    | DialFault::Tls(_)
+                    | DialFault::Identity(_)
+                    | DialFault::Protocol => {}
                 }
                 let failure = Failure::unprocessed(Outcome::Transport(fault.kind()));
                 return Ok(Relayed::Failed(failure, why_not_open(fault.kind())));

@@ -111,7 +111,7 @@ impl DialFault {
             Self::Late => "the endpoint did not accept the connection in time",
             Self::Tls(_) => "the TLS handshake with the endpoint failed",
             Self::Identity(_) => "the endpoint did not prove the expected identity",
-            Self::Material(_) => "the gateway's own TLS material is missing",
+            Self::Material(_) => "the gateway's own TLS material cannot be used",
             Self::Protocol => "the endpoint does not speak HTTP/2",
         }
     }
