@@ -11,10 +11,12 @@ use http::{HeaderMap, HeaderValue};
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm as Alg, EncodingKey};
 use portcullis_identity::plan::{
-    Algorithm, ClaimPaths, IdentityPlan, IssuerKind, IssuerPlan, KeySource, KeyTimes, TokenTypes,
+    Algorithm, ClaimPaths, CrlPlan, CrlSource, IdentityPlan, IssuerKind, IssuerPlan, KeySource, KeyTimes,
+    RevocationPlan, TokenTypes, TrustAnchors, TrustPlan,
 };
 use portcullis_identity::{
-    Authenticator, Boards, Clock, Credentials, FetchFault, IdentityRuntime, KeyFetch, Scheme, compile,
+    Authenticator, Boards, Clock, Credentials, CrlStatus, FetchFault, IdentityRuntime, KeyFetch, Scheme,
+    compile,
 };
 use portcullis_model::{Origin, Principal, Problems, Rejection};
 
@@ -72,6 +74,34 @@ pub(crate) fn runtime(keys: &str) -> Result<(IdentityRuntime, Problems), Problem
         ..IdentityPlan::default()
     };
     compile(&plan, None, &boards())
+}
+
+/// What the room makes of a revocation list beside an authority; `None` when it is refused.
+pub(crate) fn revocation_lists(document: &[u8]) -> Option<Vec<CrlStatus>> {
+    const AUTHORITY: &[u8] = include_bytes!("../../../../fuzz/seeds/spiffe_id/refused-authority");
+    let source = CrlSource::Document {
+        name: "list".into(),
+        bytes: Bytes::copy_from_slice(document),
+    };
+    let trust = TrustPlan {
+        id: "mesh".into(),
+        origin: Origin::default(),
+        anchors: TrustAnchors::Pem(vec![AUTHORITY.into()]),
+        revocation: Some(RevocationPlan {
+            lists: vec![CrlPlan {
+                origin: Origin::default(),
+                source,
+            }],
+            ..RevocationPlan::default()
+        }),
+    };
+    let plan = IdentityPlan {
+        trust: vec![trust],
+        ..IdentityPlan::default()
+    };
+    let boards = boards();
+    let _compiled = compile(&plan, None, &boards).ok()?;
+    Some(boards.crls.status())
 }
 
 /// The schemes of a route that takes that issuer's tokens.

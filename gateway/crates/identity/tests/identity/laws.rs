@@ -4,6 +4,8 @@ use portcullis_identity::PeerIdentity;
 use portcullis_model::{Identity, Principal, SpiffeId};
 use rustls_pki_types::CertificateDer;
 use serde_json::Value;
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::house;
 
@@ -108,6 +110,27 @@ const UNSIGNED: [&str; 3] = [
     "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlIiwic3ViIjoiYWxpY2UiLCJhdWQiOiJhcGkiLCJleHAiOjE4MDAwMDA2MDB9.yaZuxLAcphSuLInNm1_6qwgC4fA_i8TBVtL38tlViEE",
     "eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlIiwic3ViIjoiYWxpY2UiLCJhdWQiOiJhcGkiLCJleHAiOjE4MDAwMDA2MDB9.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
 ];
+
+/// A revocation list from a file or an address: one that is used has an end, and another reader finds as many revoked
+/// certificates on it. Gives their number.
+pub(crate) fn revocation_list(bytes: &[u8]) -> Option<usize> {
+    let lists = house::revocation_lists(bytes)?;
+    assert!(!lists.is_empty(), "a list was taken and none is there");
+    for list in &lists {
+        assert!(
+            list.this_update.is_some() && list.next_update.is_some(),
+            "{list:?}"
+        );
+    }
+    let revoked = lists.iter().map(|list| list.revoked).sum();
+    if bytes.first() == Some(&0x30) {
+        let (rest, other) =
+            CertificateRevocationList::from_der(bytes).expect("another reader reads the list");
+        assert!(rest.is_empty());
+        assert_eq!(other.iter_revoked_certificates().count(), revoked);
+    }
+    Some(revoked)
+}
 
 /// What a peer presents: a certificate, or several behind their lengths in two octets each. Gives the workload.
 pub(crate) fn chain(bytes: &[u8]) -> Option<SpiffeId> {

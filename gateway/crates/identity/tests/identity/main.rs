@@ -14,4 +14,5 @@ mod chains;
 mod house;
 mod key_sets;
 mod laws;
+mod revocation_lists;
 mod seeds;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{attacks, certificates, house, key_sets, laws};
+use crate::{attacks, certificates, house, key_sets, laws, revocation_lists};
 
 fn folder(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -95,30 +95,38 @@ fn every_key_set_is_a_seed_that_holds_the_laws() {
     }
 }
 
-/// Certificates are signed with chance, so that their seeds are kept as they were made once.
-#[test]
-fn every_kept_certificate_holds_the_laws_and_is_read_as_its_name_says() {
-    let folder = folder("spiffe_id");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        for (name, bytes) in certificates::seeds() {
-            let path = folder.join(name);
-            if !path.exists() {
-                fs::create_dir_all(&folder).unwrap();
-                fs::write(path, bytes).unwrap();
-            }
+/// Certificates and lists are signed with chance, so that their seeds are kept as they were made once.
+fn replay(target: &str, made: Vec<(String, Vec<u8>)>, law: impl Fn(&[u8]) -> bool) {
+    let folder = folder(target);
+    let is_update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    for (name, bytes) in &made {
+        let path = folder.join(name);
+        if is_update && !path.exists() {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(path, bytes).unwrap();
         }
     }
     let mut count = 0;
     for entry in fs::read_dir(&folder).expect("the seeds are there") {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
-        let found = laws::chain(&fs::read(entry.path()).unwrap());
-        assert_eq!(
-            found.is_some(),
-            name.starts_with("accepted-"),
-            "{name}: {found:?}"
-        );
+        let is_accepted = law(&fs::read(entry.path()).unwrap());
+        assert_eq!(is_accepted, name.starts_with("accepted-"), "{name}");
         count += 1;
     }
-    assert_eq!(count, certificates::seeds().len());
+    assert_eq!(count, made.len());
+}
+
+#[test]
+fn every_kept_certificate_holds_the_laws_and_is_read_as_its_name_says() {
+    replay("spiffe_id", certificates::seeds(), |bytes| {
+        laws::chain(bytes).is_some()
+    });
+}
+
+#[test]
+fn every_kept_revocation_list_holds_the_laws_and_is_read_as_its_name_says() {
+    replay("crl", revocation_lists::seeds(), |bytes| {
+        laws::revocation_list(bytes).is_some()
+    });
 }
