@@ -64,10 +64,17 @@ async fn pings(house: &House, until: impl Future<Output = ()>) -> Duration {
     times[times.len() * 99 / 100]
 }
 
+/// Lets this much time pass, in which something must not happen.
+async fn quiet(time: Duration) {
+    let began = Instant::now();
+    let is_over = || std::future::ready((began.elapsed() >= time).then_some(()));
+    wait_until("time to pass", is_over).await;
+}
+
 /// Processor time while nothing happens.
 async fn idle(pid: u32) -> Duration {
     let before = processor_time(pid);
-    tokio::time::sleep(QUIET).await;
+    quiet(QUIET).await;
     Duration::from_millis(processor_time(pid) - before)
 }
 
@@ -129,7 +136,7 @@ async fn half_of_ten_thousand_is_revoked_and_exactly_that_half_ends_within_two_s
     // Nothing happens, and nothing is done.
     let used = idle(pid).await;
     println!("the gateway alone uses {alone:?} of processor time in {QUIET:?}, with all of them {used:?}");
-    let calm = pings(&house, tokio::time::sleep(Duration::from_secs(2))).await;
+    let calm = pings(&house, quiet(Duration::from_secs(2))).await;
 
     // Every other one of both kinds.
     let denied: Vec<_> = (0..SOCKETS + STREAMS)
@@ -144,7 +151,7 @@ async fn half_of_ten_thousand_is_revoked_and_exactly_that_half_ends_within_two_s
     println!(
         "judging all of them took {worked:?} of processor time; a ping's p99 {calm:?} before, {busy:?} meanwhile"
     );
-    tokio::time::sleep(QUIET).await;
+    quiet(QUIET).await;
 
     let ended = tokio::task::block_in_place(|| others.report());
     let of = |kind: &str| -> Vec<Duration> {
