@@ -41,7 +41,7 @@ pub(crate) enum OwnName {
     /// There is none.
     None,
     /// In the configuration.
-    Given(SpiffeId),
+    Given(Arc<SpiffeId>),
     /// On the workload board.
     Delivered(Arc<WorkloadBoard>),
 }
@@ -50,7 +50,7 @@ impl OwnName {
     fn get(&self) -> Option<Arc<SpiffeId>> {
         match self {
             Self::None => None,
-            Self::Given(id) => Some(Arc::new(id.clone())),
+            Self::Given(id) => Some(Arc::clone(id)),
             Self::Delivered(board) => board.own_id(),
         }
     }
@@ -133,9 +133,10 @@ impl Forwarding {
     }
 }
 
-/// True when the certificate may be told now. The handshake verified it; a connection may outlive it.
+/// True while the certificate itself holds: a connection may outlive it. Whether its chain does is the listener's
+/// question; a chain may carry certificates that nobody had a use for.
 fn holds(peer: &PeerIdentity, now: SystemTime) -> bool {
-    (peer.valid_from..=peer.valid_until).contains(&now)
+    (peer.not_before..=peer.not_after).contains(&now)
 }
 
 impl IdentityRuntime {

@@ -75,7 +75,7 @@ impl Compiler<'_> {
         svid: Option<&Arc<OwnSvid>>,
     ) -> BTreeMap<PoolId, Arc<Forwarding>> {
         let own = match svid.map(|svid| PeerIdentity::from_chain(&svid.plan.chain).spiffe_id) {
-            Some(Ok(id)) => OwnName::Given(id),
+            Some(Ok(id)) => OwnName::Given(Arc::new(id)),
             Some(Err(_)) => OwnName::None,
             None if self.plan.workload_api => OwnName::Delivered(Arc::clone(&self.boards.workload)),
             None => OwnName::None,

@@ -378,7 +378,7 @@ fn a_certificate_that_has_ended_or_that_nobody_showed_is_not_told() {
     let scene = Scene::set(AssertionKeys::Made(DAY));
     let peer = PeerIdentity::from_chain(&TestCa::new("ca").leaf(&["spiffe://corp.example/web"]).chain);
     let mut ended = peer.clone();
-    ended.valid_until = now() - Duration::from_secs(1);
+    ended.not_after = now() - Duration::from_secs(1);
     let tells = |peer: Option<&PeerIdentity>| {
         let headers = scene.told(&workload(), peer).unwrap();
         headers.contains_key(CLIENT_CERTIFICATE)
