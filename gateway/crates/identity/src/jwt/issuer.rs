@@ -11,12 +11,12 @@ use super::cache::{TokenKey, Verified};
 use super::claims::{self, Claims};
 use super::examination::CheckName;
 use super::issuer_keys::IssuerKeys;
-use super::key_set::VerifyKey;
 use super::key_slot::LoadedKeys;
 use super::shown;
 use super::token::{Token, TokenRefusal};
 #[cfg(test)]
 use super::watch::Traffic;
+use super::verify_key::VerifyKey;
 use super::watch::Watch;
 use crate::deny::TokenNames;
 use crate::metrics::Metrics;

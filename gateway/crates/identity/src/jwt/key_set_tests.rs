@@ -1,6 +1,9 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm as Alg;
 use serde_json::json;
 
+use super::super::verify_key::RSA;
 use super::*;
 use crate::testing::TestKey;
 
@@ -98,6 +101,76 @@ fn points_of_another_size_are_skipped() {
     assert!(!is_used(with(&key, "x", json!("a+/="))));
 }
 
+/// CVE-2015-7940 and its like: a point off its curve leaks or forges; it is no key, and said so when it is read.
+#[test]
+fn a_point_that_is_not_on_its_curve_is_skipped() {
+    let spoilt = |key: &TestKey, size: usize| {
+        let mut y = URL_SAFE_NO_PAD.decode(key.jwk()["y"].as_str().unwrap()).unwrap();
+        y[size - 1] ^= 1;
+        with(key, "y", json!(URL_SAFE_NO_PAD.encode(y)))
+    };
+    let (p256, p384) = (TestKey::es256("a"), TestKey::es384("a"));
+    let zero = json!(URL_SAFE_NO_PAD.encode([0; 32]));
+    let over = json!(URL_SAFE_NO_PAD.encode([0xff; 32]));
+    let point = |x: &Value, y: &Value| json!({"kty": "EC", "crv": "P-256", "x": x, "y": y});
+
+    assert!(!is_used(spoilt(&p256, 32)));
+    assert!(!is_used(spoilt(&p384, 48)));
+    assert!(!is_used(point(&zero, &zero)));
+    assert!(!is_used(point(&over, &over)));
+    // The coordinates of one key are not those of another.
+    assert!(!is_used(with(&p256, "x", TestKey::es256("b").jwk()["x"].clone())));
+    assert!(is_used(p256.jwk()) && is_used(p384.jwk()));
+}
+
+#[test]
+fn private_parts_of_every_kind_make_a_key_nobodys() {
+    for part in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+        for value in [json!("AQAB"), json!(null), json!([])] {
+            let mut jwk = TestKey::rsa("a", Alg::RS256).jwk();
+            jwk[part] = value;
+            assert!(!is_used(jwk), "{part}");
+        }
+    }
+}
+
+/// RFC 7517 section 4.3: operations are names, and none stands there twice.
+#[test]
+fn operations_that_are_no_set_of_names_are_skipped() {
+    let key = TestKey::es256("a");
+
+    assert!(is_used(with(&key, "key_ops", json!(["verify", "encrypt"]))));
+    assert!(!is_used(with(&key, "key_ops", json!(["verify", "verify"]))));
+    assert!(!is_used(with(&key, "key_ops", json!(["verify", 1]))));
+    assert!(!is_used(with(&key, "key_ops", json!({"verify": true}))));
+    let many: Vec<_> = (0..40)
+        .map(|at| format!("op{at}"))
+        .chain(["verify".to_owned()])
+        .collect();
+    assert!(!is_used(with(&key, "key_ops", json!(many))));
+}
+
+/// A certificate beside a key changes nothing: it is neither believed nor a reason to refuse.
+#[test]
+fn certificates_beside_a_key_are_not_looked_at() {
+    let mut jwk = TestKey::es256("a").jwk();
+    jwk["x5c"] = json!(["not a certificate"]);
+    jwk["x5u"] = json!("https://evil.example/x5u");
+    jwk["x5t"] = json!(7);
+
+    assert!(is_used(jwk));
+}
+
+#[test]
+fn a_key_that_stands_there_twice_is_one_key() {
+    let (one, two) = (TestKey::es256("a"), TestKey::es256("a"));
+
+    let set = parse(vec![one.jwk(), one.jwk(), two.jwk(), one.jwk()]);
+
+    assert_eq!((set.len(), set.skipped), (2, 2));
+    assert_eq!(set.fitting(Some("a"), Algorithm::ES256).count(), 2);
+}
+
 #[test]
 fn rsa_keys_outside_the_sizes_are_skipped() {
     let rsa = |bits: usize, exponent: &[u8]| {
@@ -116,6 +189,8 @@ fn rsa_keys_outside_the_sizes_are_skipped() {
     assert!(!is_used(rsa(2048, &[2])));
     assert!(!is_used(rsa(2048, &[])));
     assert!(!is_used(rsa(2048, &[1; 5])));
+    let even = URL_SAFE_NO_PAD.encode([&[0xff; 255][..], &[0xfe]].concat());
+    assert!(!is_used(json!({"kty": "RSA", "n": even, "e": "AQAB"})));
 }
 
 #[test]

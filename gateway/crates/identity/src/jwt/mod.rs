@@ -16,6 +16,7 @@ mod shown;
 mod strict_json;
 mod token;
 mod unknown_keys;
+mod verify_key;
 mod watch;
 mod weak_rsa;
 #[cfg(test)]
