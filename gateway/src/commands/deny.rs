@@ -128,9 +128,8 @@ fn print_list(view: &Value, output: &mut Output) {
         ]);
     }
     output.table(&rows);
-    match view.get("left_out").and_then(Value::as_u64) {
-        Some(left_out @ 1..) => output.line(format!("and {left_out} more (see --limit)")),
-        Some(0) | None => {}
+    if let Some(left_out @ 1..) = view.get("left_out").and_then(Value::as_u64) {
+        output.line(format!("and {left_out} more (see --limit)"));
     }
     if view.pointer("/file/is_current") == Some(&Value::Bool(false)) {
         let path = view.pointer("/file/path").and_then(Value::as_str).unwrap_or("");
