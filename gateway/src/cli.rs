@@ -125,7 +125,7 @@ pub struct RunArgs {
     /// How long requests in flight may take after SIGTERM
     #[arg(long, default_value = "30s", value_parser = parse_duration, value_name = "TIME")]
     pub drain_timeout: Duration,
-    /// Do not reload when a file changes; SIGHUP still does
+    /// Do not reload when a file changes; SIGHUP still does, and the deny list is followed all the same
     #[arg(long)]
     pub no_watch: bool,
 }
