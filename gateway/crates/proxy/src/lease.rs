@@ -24,6 +24,8 @@ const EACH: Duration = Duration::from_micros(80);
 /// watched file is noticed in half of one, and the rest is for a machine that is busy.
 const SPREAD: Duration = Duration::from_millis(800);
 
+/// Between two judgements of one request, however fast the pulse beats.
+const REST: Duration = Duration::from_millis(100);
 /// Before a policy that gave no answer is asked again.
 const AGAIN: Duration = Duration::from_millis(250);
 
@@ -39,6 +41,8 @@ pub(crate) struct Lease<'m> {
 struct Live {
     /// The next beat.
     beat: Pin<Box<dyn Future<Output = watch::Receiver<u64>> + Send + Sync>>,
+    /// Not judged again before this.
+    rests_until: Instant,
     _counted: LiveLease,
 }
 
@@ -84,9 +88,9 @@ impl<'m> Lease<'m> {
         let metrics = self.metrics;
         let live = self
             .live
-            .get_or_insert_with(|| Box::new(Live::listen(exchange, metrics)));
+            .get_or_insert_with(|| Box::new(Live::listen(exchange, metrics, now)));
         if live.has_beaten(context) {
-            let turn = now + turn(exchange);
+            let turn = (now + turn(exchange)).max(live.rests_until);
             self.due = Some(self.due.map_or(turn, |due| due.min(turn)));
         }
         if !self.is_due(now) {
@@ -110,6 +114,9 @@ impl<'m> Lease<'m> {
 
     fn judge(&mut self, exchange: &mut Exchange, now: Instant) -> Result<(), Rejection> {
         let verdict = exchange.judge_lease();
+        if let Some(live) = &mut self.live {
+            live.rests_until = now + REST;
+        }
         self.due = next_end(exchange, now);
         if exchange.beats() != exchange.pulse().count() {
             // Unanswered, or it has beaten again meanwhile.
@@ -124,8 +131,9 @@ impl<'m> Lease<'m> {
 }
 
 impl Live {
-    fn listen(exchange: &Exchange, metrics: &Metrics) -> Self {
+    fn listen(exchange: &Exchange, metrics: &Metrics, now: Instant) -> Self {
         Self {
+            rests_until: now,
             beat: next_beat(exchange.pulse().subscribe()),
             _counted: metrics.lease_lives(),
         }
