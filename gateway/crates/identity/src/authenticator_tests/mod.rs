@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use jsonwebtoken::Algorithm as Alg;
 use portcullis_model::{Identity, TrustDomain};
 use serde_json::{Value, json};
