@@ -59,9 +59,13 @@ impl Readiness {
                 }
                 (false, fault) => {
                     let fault = fault.map(|fault| format!(" ({fault})")).unwrap_or_default();
+                    let what = match issuer.generation {
+                        0 => "were never loaded",
+                        _ => "are too old to be used",
+                    };
                     report
                         .waiting_for
-                        .push(format!("issuer {}: its keys were never loaded{fault}", issuer.id));
+                        .push(format!("issuer {}: its keys {what}{fault}", issuer.id));
                 }
             }
         }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::deny::{DenyEntry, DenyIndex, DenyKind, DenyName, DenySource, Side};
 use crate::mtls::WorkloadIdentity;
 use crate::plan::TokenTypes;
 
@@ -155,6 +156,37 @@ fn a_bundle_gives_its_jwt_keys_and_no_others() {
     )
     .unwrap();
     assert_eq!(runtime.issuers_status()[0].keys, 1);
+}
+
+/// A workload that is denied is denied by whatever it proves itself.
+#[test]
+fn a_denied_workload_gets_nothing_by_its_token_either() {
+    let key = TestKey::es256("a");
+    let setup = document(&[&key]);
+    let (token, neighbour) = (
+        key.sign(&svid(BILLING)),
+        key.sign(&svid("spiffe://corp.example/orders")),
+    );
+    assert!(setup.judge(&token).is_ok());
+
+    let name = DenyName::parse(DenyKind::Spiffe, BILLING, None).unwrap();
+    let entry = DenyEntry {
+        name,
+        until: None,
+        reason: None,
+        source: DenySource::File {
+            file: "deny.yaml".into(),
+            line: 1,
+            column: 1,
+        },
+    };
+    let index = DenyIndex::new(vec![entry], now());
+    setup.boards.denied.publish(Side::File, index);
+
+    assert_eq!(setup.refusal(&token), Reason::TokenRevoked);
+    assert!(setup.judge(&neighbour).is_ok());
+    let examined = setup.authenticator.examine(&token, now());
+    assert_eq!(examined.verdict.unwrap_err(), Reason::TokenRevoked);
 }
 
 /// Each domain's keys vouch for its own workloads only, whatever the token says of itself.

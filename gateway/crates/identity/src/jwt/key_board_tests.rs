@@ -467,7 +467,7 @@ async fn the_age_and_the_end_of_keys_are_shown_until_their_issuer_is_gone() {
     setup.boards.metrics.register(&registry).unwrap();
     let shown = |name: &str| {
         let families = registry.gather();
-        let family = families.iter().find(|family| family.get_name() == name)?;
+        let family = families.iter().find(|family| family.name() == name)?;
         let gauge = family.get_metric().first()?.get_gauge().get_value();
         Some(gauge)
     };
