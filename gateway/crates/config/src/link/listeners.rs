@@ -155,10 +155,12 @@ fn client_certificates(listener: &Listener, problems: &mut Problems) {
         let ClientCertificateRules {
             mode,
             trust,
-            crl: _,
-            on_stale_crl: _,
+            crl,
+            on_stale_crl,
             has_refused_keys: _,
         } = &rules.value;
+        // Wherever one of these is written, its reader refused it.
+        let _refused_by_their_reader = (crl, on_stale_crl);
         let names_nobody = trust.is_absent()
             || trust
                 .get()

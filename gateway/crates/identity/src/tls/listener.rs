@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
 use portcullis_model::{Reason, Rejection};
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache};
@@ -15,8 +17,9 @@ use rustls::{ServerConfig, version};
 use super::certificate::{Names, provider};
 use super::client_verifier::ClientVerifier;
 use super::shown::Shown;
+use crate::authenticator::CERTIFICATE_CHALLENGE;
 use crate::boards::Clock;
-use crate::deny::DenyList;
+use crate::deny::{DenyEntry, DenyList};
 use crate::fault::IdentityFault;
 use crate::mtls::{CertificateRefusal, Generation, PeerIdentity, Trust, WorkloadBoard};
 use crate::plan::ClientCertificates;
@@ -144,7 +147,10 @@ impl ListenerTls {
             .ok_or_else(|| NoCertificate::UnknownName(written()))?;
         let policy = self.policy_for(name.as_deref());
         self.current(certificate, policy)
-            .map_err(|cause| NoCertificate::Unusable { name: written(), cause })
+            .map_err(|cause| NoCertificate::Unusable {
+                name: written(),
+                cause,
+            })
     }
 
     /// Whether a request for `host` (without its port) may travel on a connection that asked for `sni`.
@@ -177,15 +183,16 @@ impl ListenerTls {
         }
     }
 
-    /// Whether a handshake for `sni` would still accept the certificate that a connection showed, and nobody denies
-    /// it: nothing a connection was given before it was revoked, or before its anchor went, outlives that.
+    /// Whether a handshake for `sni` would still accept the certificate that a connection showed, or that it showed
+    /// none: what a connection was given before a certificate was revoked, before its anchor went or before one was
+    /// required does not outlive that.
     ///
     /// # Errors
     /// Why not, in a rejection that a request gets.
     pub fn still_accepts(
         &self,
         sni: Option<&str>,
-        peer: &PeerIdentity,
+        peer: Option<&PeerIdentity>,
         now: SystemTime,
     ) -> Result<(), Rejection> {
         // Most listeners ask the same of every name, and need not spell it canonically for every request.
@@ -197,24 +204,23 @@ impl ListenerTls {
         let Some(policy) = self.policies.get(position) else {
             return Ok(());
         };
-        let mut refused: Option<CertificateRefusal> = None;
-        for trust in &policy.trusts {
-            match trust.accept(peer, now) {
-                Ok(_) => {
-                    return match self.denied.denies_certificate(peer, &trust.id, now) {
-                        Some(entry) => Err(entry.rejection(Reason::CertificateRevoked)),
-                        None => Ok(()),
-                    };
-                }
-                // That it was revoked says more than that another trust does not know it.
-                Err(refusal) if refusal.reason == Reason::CertificateRevoked => refused = Some(refusal),
-                Err(refusal) => refused = refused.or(Some(refusal)),
-            }
-        }
-        match refused {
-            Some(refusal) => Err(Rejection::new(refusal.reason).with_private(refusal.check)),
-            None => Ok(()),
-        }
+        let refused = match peer {
+            Some(peer) => policy.judge(peer, now),
+            None if policy.mode == ClientCertificates::Require => Some(CertificateRefusal {
+                reason: Reason::CertificateMissing,
+                check: "the name requires a certificate by now".into(),
+            }),
+            None => None,
+        };
+        let rejection = match (refused, peer) {
+            (Some(refusal), _) => Rejection::new(refusal.reason).with_private(refusal.check),
+            (None, Some(peer)) => match policy.denial(&self.denied, peer, now) {
+                Some(entry) => entry.rejection(Reason::CertificateRevoked),
+                None => return Ok(()),
+            },
+            (None, None) => return Ok(()),
+        };
+        Err(rejection.with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CERTIFICATE_CHALLENGE)))
     }
 
     /// The certificates, in the order written.
@@ -258,7 +264,8 @@ impl ListenerTls {
         let configuration = row
             .and_then(|row| row.get(policy))
             .ok_or(IdentityFault::EmptyChain)?;
-        let (Some(shown), Some(policy)) = (self.certificates.get(certificate), self.policies.get(policy)) else {
+        let (Some(shown), Some(policy)) = (self.certificates.get(certificate), self.policies.get(policy))
+        else {
             return Err(IdentityFault::EmptyChain);
         };
         // The generation first: what is built of a newer delivery is only built again.
@@ -340,6 +347,29 @@ impl ClientPolicy {
                 .collect::<Vec<_>>()
         };
         self.mode == other.mode && (self.mode == ClientCertificates::Off || ids(self) == ids(other))
+    }
+
+    /// Why no trust of it accepts the certificate any more; `None` when one does, or none is asked.
+    fn judge(&self, peer: &PeerIdentity, now: SystemTime) -> Option<CertificateRefusal> {
+        let mut refused: Option<CertificateRefusal> = None;
+        for trust in &self.trusts {
+            match trust.accept(peer, now) {
+                Ok(_) => return None,
+                // That it was revoked says more than that another trust does not know it.
+                Err(refusal) if refusal.reason == Reason::CertificateRevoked => refused = Some(refusal),
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        refused
+    }
+
+    /// The entry of the deny list that names a certificate under the trust that accepts it, if one does.
+    fn denial(&self, denied: &DenyList, peer: &PeerIdentity, now: SystemTime) -> Option<Arc<DenyEntry>> {
+        if !denied.is_in_use() {
+            return None;
+        }
+        let trust = self.trusts.iter().find(|trust| trust.accept(peer, now).is_ok())?;
+        denied.denies_certificate(peer, &trust.id, now)
     }
 
     /// The greatest of its trusts: a new number is greater than every one before it.

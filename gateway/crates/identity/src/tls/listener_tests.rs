@@ -7,9 +7,10 @@ use crate::boards::Boards;
 use crate::compile::{IdentityRuntime, compile};
 use crate::mtls::WorkloadIdentity;
 use crate::plan::{
-    CertifiedKeyPlan, ClientCertificatesPlan, IdentityPlan, ListenerTlsPlan, ShownPlan, TrustAnchors, TrustPlan,
+    CertifiedKeyPlan, ClientCertificatesPlan, IdentityPlan, ListenerTlsPlan, ShownPlan, TrustAnchors,
+    TrustPlan,
 };
-use crate::testing::{Dialled, TestCa, TestLeaf, boards, client_config, dial};
+use crate::testing::{Dialled, TestCa, TestLeaf, boards, client_config, dial, now};
 
 const WEB: &str = "spiffe://corp.example/web";
 
@@ -258,7 +259,10 @@ fn a_session_does_not_outlive_the_trust_that_made_it() {
         setup
             .boards
             .workload
-            .publish(WorkloadIdentity { bundles, ..WorkloadIdentity::default() })
+            .publish(WorkloadIdentity {
+                bundles,
+                ..WorkloadIdentity::default()
+            })
             .unwrap()
     };
     assert!(setup.dial("api.example.com", Some(&leaf)).is_err());
@@ -357,4 +361,46 @@ fn a_request_may_travel_under_a_name_that_shares_certificate_and_policy() {
     assert!(!directed(Some("api.example.com"), "192.0.2.1"));
     assert!(!directed(None, "admin.example.com"));
     assert!(!directed(None, "other.example.com"));
+}
+
+/// RFC 9110 section 11.6.1 asks for a challenge in every 401.
+#[test]
+fn an_open_connection_is_given_what_its_handshake_would_be_given_today() {
+    let (old, new) = (TestCa::new("old"), TestCa::new("new"));
+    let domain = TrustDomain::new("corp.example").unwrap();
+    let anchors = TrustAnchors::TrustDomain(domain.clone(), None);
+    let hosts = [("admin.example.com", ClientCertificates::Require)];
+    let setup = Setup::with_anchors(API, ClientCertificates::Request, &hosts, old, anchors);
+    let deliver = |ca: &TestCa| {
+        let bundles = [(domain.clone(), ca.anchors())].into();
+        let delivery = WorkloadIdentity {
+            bundles,
+            ..WorkloadIdentity::default()
+        };
+        setup.boards.workload.publish(delivery).unwrap()
+    };
+    deliver(&setup.client_ca);
+    let peer = PeerIdentity::from_chain(&setup.client_ca.leaf(&[WEB]).chain);
+    let listener = setup.listener();
+    let of = |name, peer| listener.still_accepts(Some(name), peer, now());
+
+    for name in ["api.example.com", "admin.example.com"] {
+        assert!(of(name, Some(&peer)).is_ok());
+    }
+    assert!(
+        of("api.example.com", None).is_ok(),
+        "a certificate is only requested"
+    );
+    let missing = of("admin.example.com", None).unwrap_err();
+    assert_eq!(missing.reason, Reason::CertificateMissing);
+    let (name, _) = &missing.detail.unwrap().headers[0];
+    assert_eq!(name, http::header::WWW_AUTHENTICATE);
+
+    deliver(&new);
+    for name in ["api.example.com", "admin.example.com"] {
+        assert_eq!(
+            of(name, Some(&peer)).unwrap_err().reason,
+            Reason::CertificateUntrusted
+        );
+    }
 }

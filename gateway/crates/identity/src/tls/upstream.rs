@@ -3,13 +3,15 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use portcullis_model::SpiffeId;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, SignatureScheme, version};
-use rustls_pki_types::{DnsName, ServerName};
+use rustls_pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 
 use super::certificate::provider;
 use super::server_verifier::{self, EndpointVerifier, Expected};
@@ -39,6 +41,17 @@ pub(crate) enum Peer {
         name: Option<ServerName<'static>>,
         anchors: Arc<Anchors>,
     },
+}
+
+/// What an endpoint proved when its connection was made.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointProof<'a> {
+    /// The generation under which it was accepted last.
+    pub generation: u64,
+    /// The chain that it showed, leaf first.
+    pub chain: &'a [CertificateDer<'static>],
+    /// The DNS name that it was resolved from.
+    pub dns: Option<&'a str>,
 }
 
 /// What an upstream is built of.
@@ -148,6 +161,27 @@ impl UpstreamTls {
         server_verifier::is_identity_mismatch(error)
     }
 
+    /// Whether a handshake today would accept the chain, leaf first, that an endpoint showed when its connection was
+    /// made; gives the generation that it is accepted under. Nothing is verified while that is the one of the proof.
+    ///
+    /// # Errors
+    /// Why not, for the log.
+    pub fn still_accepts(&self, proof: &EndpointProof<'_>, address: SocketAddr) -> Result<u64, String> {
+        // Read first: what changes meanwhile is asked about again.
+        let generation = self.generation_key();
+        if generation == proof.generation {
+            return Ok(generation);
+        }
+        let shown = proof.chain.split_first();
+        let (leaf, intermediates) = shown.ok_or_else(|| "no chain was shown".to_owned())?;
+        let verifier = self.verifier().map_err(|fault| fault.to_string())?;
+        let name = self.server_name(proof.dns, address);
+        let now = self.clock.wall().duration_since(SystemTime::UNIX_EPOCH);
+        let now = UnixTime::since_unix_epoch(now.unwrap_or_default());
+        let verified = verifier.verify_server_cert(leaf, intermediates, &name, &[], now);
+        verified.map(|_| generation).map_err(|error| error.to_string())
+    }
+
     /// What we show an endpoint at this moment; nothing where ordinary HTTPS is spoken.
     fn svid(&self) -> Result<Option<Arc<CertifiedKey>>, IdentityFault> {
         match &self.peer {
@@ -178,19 +212,15 @@ impl UpstreamTls {
         (delivered, lists.wrapping_add(self.denied.certificates()))
     }
 
-    fn build(
-        &self,
-        depends_on: Generation,
-        svid: Option<Arc<CertifiedKey>>,
-    ) -> Result<Configurations, IdentityFault> {
-        let delivered = self.workload.current();
+    fn verifier(&self) -> Result<EndpointVerifier, IdentityFault> {
         let (revocation, denied) = (self.revocation.clone(), Arc::clone(&self.denied));
-        let verifier = match &self.peer {
+        Ok(match &self.peer {
             Peer::Workload {
                 expected, anchors, ..
             } => {
                 let domain = expected.trust_domain();
-                let anchors = anchors.clone().or_else(|| delivered.bundles.get(domain).cloned());
+                let delivered = || self.workload.current().bundles.get(domain).cloned();
+                let anchors = anchors.clone().or_else(delivered);
                 let anchors = anchors.ok_or_else(|| IdentityFault::NoBundle(domain.clone()))?;
                 EndpointVerifier::new(anchors, revocation, denied, Expected::Workload(expected.clone()))
             }
@@ -198,7 +228,15 @@ impl UpstreamTls {
                 let expected = name.clone().map_or(Expected::OwnName, Expected::Name);
                 EndpointVerifier::new(Arc::clone(anchors), revocation, denied, expected)
             }
-        };
+        })
+    }
+
+    fn build(
+        &self,
+        depends_on: Generation,
+        svid: Option<Arc<CertifiedKey>>,
+    ) -> Result<Configurations, IdentityFault> {
+        let verifier = self.verifier()?;
         let builder = ClientConfig::builder_with_details(provider(), Arc::new(self.clock.clone()))
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
             .map_err(IdentityFault::Configuration)?

@@ -1,11 +1,14 @@
 use portcullis_model::{Origin, PoolId, TrustDomain};
-use rustls::{Error, ServerConfig};
+use rustls::{CertificateError, Error, ServerConfig};
 
 use super::*;
 use crate::boards::Boards;
 use crate::compile::{IdentityRuntime, compile};
 use crate::mtls::WorkloadIdentity;
-use crate::plan::{CertifiedKeyPlan, IdentityPlan, UpstreamPeer, UpstreamTlsPlan};
+use crate::mtls::crl::samples::list;
+use crate::plan::{
+    CertifiedKeyPlan, CrlPlan, CrlSource, IdentityPlan, RevocationPlan, UpstreamPeer, UpstreamTlsPlan,
+};
 use crate::testing::{Dialled, TestCa, TestLeaf, boards, dial, server_config};
 
 const US: &str = "spiffe://corp.example/gateway";
@@ -139,7 +142,11 @@ fn deliveries_bring_identity_and_bundle_and_change_the_key() {
         let bundles = [(TrustDomain::new("corp.example").unwrap(), ca.anchors())].into();
         boards
             .workload
-            .publish(WorkloadIdentity { svid, bundles, ..WorkloadIdentity::default() })
+            .publish(WorkloadIdentity {
+                svid,
+                bundles,
+                ..WorkloadIdentity::default()
+            })
             .unwrap()
     };
 
@@ -170,14 +177,21 @@ fn an_svid_that_is_over_reaches_no_endpoint_and_reuses_no_connection_until_anoth
         };
         boards.workload.publish(delivery).unwrap()
     };
-    deliver(&ca.shaped(&[US], |params| params.not_after = rcgen::date_time_ymd(2027, 1, 16)));
+    deliver(&ca.shaped(&[US], |params| {
+        params.not_after = rcgen::date_time_ymd(2027, 1, 16)
+    }));
     assert!(reach(&upstream, None, endpoint(&ca.leaf(&[THEM]), Some(&ca))).is_ok());
     let key = upstream.generation_key();
 
     clock.advance(std::time::Duration::from_secs(2 * 24 * 3600));
 
     let fault = upstream.client_config(H2).unwrap_err();
-    assert!(fault.to_string().contains("our SVID spiffe://corp.example/gateway expired"), "{fault}");
+    assert!(
+        fault
+            .to_string()
+            .contains("our SVID spiffe://corp.example/gateway expired"),
+        "{fault}"
+    );
     assert_ne!(upstream.generation_key(), key);
     deliver(&ca.leaf(&[US]));
     assert!(upstream.client_config(H2).is_ok());
@@ -313,4 +327,50 @@ fn pools_never_share_a_key_and_equal_plans_keep_it() {
     assert_eq!(first.generation(), moved.generation());
     assert_ne!(key(&moved, "appointments"), key(&rotated, "appointments"));
     assert_ne!(moved.generation(), rotated.generation());
+}
+
+/// What a fetched list says of endpoints holds from its arrival on: for handshakes, and for what is kept.
+#[tokio::test(start_paused = true)]
+async fn a_fetched_list_decides_from_its_arrival_on() {
+    let (boards, _, fetch) = boards();
+    let ca = TestCa::new("mesh");
+    let (good, bad) = (ca.leaf(&["api.internal"]), ca.leaf(&["api.internal"]));
+    let url = "http://pki.example/mesh.crl";
+    let revocation = RevocationPlan {
+        lists: vec![CrlPlan {
+            origin: Origin::of("pools.appointments.tls.crl"),
+            source: CrlSource::Url(url.into()),
+        }],
+        ..RevocationPlan::default()
+    };
+    let peer = UpstreamPeer::Https {
+        server_name: Some("api.internal".to_owned()),
+        ca: Some(ca.anchors()),
+    };
+    let plan = IdentityPlan {
+        upstreams: vec![UpstreamTlsPlan {
+            revocation: Some(revocation),
+            ..upstream_plan(peer)
+        }],
+        ..IdentityPlan::default()
+    };
+    let upstream = of(&compile(&plan, None, &boards).unwrap().0);
+    let reach = |leaf: &TestLeaf| reach(&upstream, None, server_config(leaf, None, &["h2"]));
+    let before = upstream.generation_key();
+    assert_eq!(
+        reach(&good).unwrap_err(),
+        Error::InvalidCertificate(CertificateError::UnknownRevocationStatus)
+    );
+
+    fetch.answer_bytes(url, list(&ca, &[&bad.chain[0]]));
+    tokio::select! {
+        () = boards.crls.keep_fresh(&*fetch) => {}
+        () = async { while upstream.generation_key() == before { tokio::task::yield_now().await } } => {}
+    }
+
+    assert!(reach(&good).is_ok());
+    assert_eq!(
+        reach(&bad).unwrap_err(),
+        Error::InvalidCertificate(CertificateError::Revoked)
+    );
 }

@@ -257,7 +257,7 @@ impl RevocationList {
     fn verify(&self, mut key: &[u8]) -> Option<bool> {
         let kind = take_as(&mut key, SEQUENCE)?.content;
         let point = take_bits(&mut key)?;
-        let fitting = webpki::ALL_VERIFICATION_ALGS.iter().filter(|algorithm| {
+        let mut fitting = webpki::ALL_VERIFICATION_ALGS.iter().filter(|algorithm| {
             algorithm.signature_alg_id().as_ref() == &*self.algorithm
                 && algorithm.public_key_alg_id().as_ref() == kind
         });
@@ -266,7 +266,7 @@ impl RevocationList {
                 .verify_signature(point, &self.tbs, &self.signature)
                 .is_ok()
         };
-        Some(fitting.into_iter().any(|algorithm| signs(&*algorithm)))
+        Some(fitting.any(signs))
     }
 
     fn known_signers(&self) -> std::sync::MutexGuard<'_, Vec<(Bytes, bool)>> {

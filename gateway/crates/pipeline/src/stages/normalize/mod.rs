@@ -165,9 +165,8 @@ pub(crate) fn refuse_misdirected(context: &Context<'_>, host: &str) -> Result<()
     if !listener.is_directed(tls.sni.as_deref(), host) {
         return Err(Rejection::new(Reason::Misdirected));
     }
-    // What the handshake accepted may have been revoked, or have ended, since; on a public route nobody else asks.
-    match &tls.peer {
-        Some(peer) => listener.still_accepts(tls.sni.as_deref(), peer, context.now.wall),
-        None => Ok(()),
-    }
+    // What the handshake accepted may have been revoked, or have ended, since, and more may be asked by now; on a
+    // public route nobody else looks.
+    let peer = tls.peer.as_deref();
+    listener.still_accepts(tls.sni.as_deref(), peer, context.now.wall)
 }
