@@ -4,7 +4,9 @@
 mod answers;
 mod answers_h2;
 mod authority;
+mod chains;
 mod early;
 mod fields;
 mod framing;
 mod paths;
+mod sessions;
