@@ -24,10 +24,12 @@ mod timing;
 mod tokens;
 
 fn main() {
-    let parts: [(&str, fn()); 3] = [
+    let parts: [(&str, fn()); 5] = [
         ("tokens", tokens::table),
+        ("deny", deny::table),
         ("assertions", assertions::table),
         ("handshakes", handshakes::table),
+        ("revocation", revocation::table),
     ];
     let only = std::env::args().nth(1).filter(|text| !text.starts_with("--"));
     for (name, table) in parts {
