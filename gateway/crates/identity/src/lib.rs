@@ -2,7 +2,8 @@
 //!
 //! The room decides whether a credential proves a principal, and builds the rustls configurations that listeners
 //! and upstreams use. It never opens a socket, reads a file or a clock: keys arrive through [`jwt::KeyFetch`],
-//! revocation lists through [`mtls::CrlFetch`], workload identities through [`mtls::WorkloadBoard`], and time through [`Clock`].
+//! revocation lists through [`mtls::CrlFetch`], workload identities through [`mtls::WorkloadBoard`], and time
+//! through [`Clock`].
 //!
 //! Start with [`plan`] (what it is told), [`compile`] (what that becomes) and [`authenticator`] (how a request's
 //! principal is found); then `jwt` for tokens, `mtls` for certificates, `tls` for handshakes.
@@ -42,4 +43,4 @@ pub use mtls::{
 };
 pub use pulse::Pulse;
 pub use standing::Standing;
-pub use tls::{ListenerTls, NoCertificate, UpstreamTls};
+pub use tls::{EndpointProof, ListenerTls, NoCertificate, UpstreamTls};
