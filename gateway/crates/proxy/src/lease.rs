@@ -8,11 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
+use portcullis_identity::EndpointProof;
 use portcullis_model::{Reason, Rejection};
 use portcullis_pipeline::Exchange;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::endpoint::Upstream;
 use crate::metrics::{LiveLease, Metrics};
 
 /// How long a request lives before it listens to the pulse.
@@ -41,6 +43,8 @@ pub(crate) struct Lease<'m> {
 struct Live {
     /// The next beat.
     beat: Pin<Box<dyn Future<Output = watch::Receiver<u64>> + Send + Sync>>,
+    /// The generation under which the endpoint's proof was accepted last, when it was asked about again.
+    accepted: Option<u64>,
     /// Not judged again before this.
     rests_until: Instant,
     _counted: LiveLease,
@@ -70,7 +74,7 @@ impl<'m> Lease<'m> {
     /// Before an attempt begins: what was found out since the request was admitted counts.
     pub(crate) fn check(&mut self, exchange: &mut Exchange, now: Instant) -> Result<(), Rejection> {
         if self.is_due(now) && self.is_news(exchange, now) {
-            return self.judge(exchange, now);
+            return self.judge((exchange, None), now);
         }
         Ok(())
     }
@@ -78,7 +82,7 @@ impl<'m> Lease<'m> {
     /// At every wake-up: judges when that is due.
     pub(crate) fn poll(
         &mut self,
-        exchange: &mut Exchange,
+        (exchange, upstream): (&mut Exchange, &Upstream),
         now: Instant,
         context: &mut Context<'_>,
     ) -> Result<(), Rejection> {
@@ -97,7 +101,7 @@ impl<'m> Lease<'m> {
             return Ok(());
         }
         if self.is_news(exchange, now) {
-            return self.judge(exchange, now);
+            return self.judge((exchange, Some(upstream)), now);
         }
         self.due = next_end(exchange, now);
         Ok(())
@@ -112,8 +116,15 @@ impl<'m> Lease<'m> {
         exchange.beats() != exchange.pulse().count() || end_of_proof(exchange).is_some_and(|end| end <= now)
     }
 
-    fn judge(&mut self, exchange: &mut Exchange, now: Instant) -> Result<(), Rejection> {
-        let verdict = exchange.judge_lease();
+    fn judge(
+        &mut self,
+        (exchange, upstream): (&mut Exchange, Option<&Upstream>),
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        let mut verdict = exchange.judge_lease();
+        if let (Ok(()), Some(live), Some(upstream)) = (&verdict, &mut self.live, upstream) {
+            verdict = live.judge_endpoint(exchange, upstream);
+        }
         if let Some(live) = &mut self.live {
             live.rests_until = now + REST;
         }
@@ -133,10 +144,24 @@ impl<'m> Lease<'m> {
 impl Live {
     fn listen(exchange: &Exchange, metrics: &Metrics, now: Instant) -> Self {
         Self {
+            accepted: None,
             rests_until: now,
             beat: next_beat(exchange.pulse().subscribe()),
             _counted: metrics.lease_lives(),
         }
+    }
+
+    /// Whoever goes on talking to an endpoint relies on what it proved.
+    fn judge_endpoint(&mut self, exchange: &mut Exchange, upstream: &Upstream) -> Result<(), Rejection> {
+        let Some(proof) = upstream.proof() else {
+            return Ok(());
+        };
+        let proof = EndpointProof {
+            generation: self.accepted.unwrap_or(proof.generation),
+            ..proof
+        };
+        self.accepted = Some(exchange.judge_endpoint(&proof)?);
+        Ok(())
     }
 
     /// True when the pulse has beaten since this was asked; otherwise the task is woken when it does.

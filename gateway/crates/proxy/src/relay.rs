@@ -141,7 +141,7 @@ impl<'a, 'm> Relay<'a, 'm> {
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Relayed> {
         let now = Instant::now();
-        if let Err(rejection) = self.lease.poll(self.exchange, now, context) {
+        if let Err(rejection) = self.lease.poll((self.exchange, self.upstream), now, context) {
             return Poll::Ready(Relayed::LeaseEnded(rejection));
         }
         loop {

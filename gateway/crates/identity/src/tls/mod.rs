@@ -13,5 +13,5 @@ pub(crate) use certificate::{Names, OwnCertificate, certified_key};
 pub(crate) use listener::{ClientPolicy, ListenerParts};
 pub use listener::{ListenerTls, NoCertificate};
 pub(crate) use shown::{Shown, SvidSource};
-pub use upstream::UpstreamTls;
+pub use upstream::{EndpointProof, UpstreamTls};
 pub(crate) use upstream::{Peer, UpstreamParts};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use portcullis_identity::Pulse;
-use portcullis_model::Rejection;
+use portcullis_identity::{EndpointProof, Pulse};
+use portcullis_model::{Reason, Rejection};
 
 use super::{Exchange, Progress};
 use crate::lease;
@@ -60,8 +60,9 @@ impl Exchange {
             return Ok(());
         };
         let verdict = if is_other {
-            let region = self.attempts.region().cloned();
-            let verdict = lease::judge_anew(&self.context(), &admitted, region.as_ref());
+            let endpoint = self.attempts.endpoint().cloned();
+            let region = endpoint.as_ref().map(|endpoint| &endpoint.region);
+            let verdict = lease::judge_anew(&self.context(), &admitted, region);
             verdict.map(|renewed| {
                 admitted.allowed = renewed.allowed;
                 self.lease.route = Some(renewed.route);
@@ -85,5 +86,23 @@ impl Exchange {
                 Ok(())
             }
         }
+    }
+
+    /// Judges what the endpoint of the attempt under way proved when its connection was made; gives the generation
+    /// that the proof holds for.
+    ///
+    /// # Errors
+    /// Returns the rejection that ends the exchange; it is in the record then.
+    pub fn judge_endpoint(&mut self, proof: &EndpointProof<'_>) -> Result<u64, Rejection> {
+        let tls = self.attempts.endpoint().and_then(|endpoint| {
+            let tls = self.snapshot.identity.upstream_tls(&endpoint.pool)?;
+            Some((tls, endpoint.address))
+        });
+        let Some((tls, address)) = tls else {
+            // The pool is gone, or speaks plaintext by now: no trust has changed.
+            return Ok(proof.generation);
+        };
+        tls.still_accepts(proof, address)
+            .map_err(|why| self.refuse(Rejection::new(Reason::EndpointIdentity).with_private(why)))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use http::{HeaderMap, Method, StatusCode};
-use portcullis_model::{EndpointId, Reason, RegionId};
+use portcullis_model::{EndpointId, Reason};
 use portcullis_routing::Boards;
 use portcullis_routing::attempt::{
     Attempt, AttemptRequest, Failure, Next, Outcome, Reach, TransportKind, next_attempt,
@@ -55,9 +55,9 @@ impl Attempts {
         });
     }
 
-    /// The region that the attempt under way runs in.
-    pub(crate) fn region(&self) -> Option<&RegionId> {
-        self.current.as_ref().map(|current| &current.endpoint.region)
+    /// The endpoint of the attempt under way.
+    pub(crate) fn endpoint(&self) -> Option<&EndpointId> {
+        self.current.as_ref().map(|current| &current.endpoint)
     }
 
     /// The attempt ended without an answer. `Ok`: there may be another one.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use portcullis_identity::EndpointProof;
 use portcullis_pipeline::UpstreamHead;
 use tokio::io::AsyncReadExt;
 
@@ -83,6 +84,11 @@ impl H1Exchange {
     /// Ready when all that was queued is with the kernel.
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.outgoing.poll_flush(&mut self.stream, context)
+    }
+
+    /// What the endpoint proved; `None` in plaintext.
+    pub(crate) fn proof(&self) -> Option<EndpointProof<'_>> {
+        self.lane.as_ref()?.proof(self.stream.shown())
     }
 
     /// True once a byte of the head was handed on.

@@ -9,6 +9,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, HOST, TE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use portcullis_identity::EndpointProof;
 use portcullis_pipeline::UpstreamHead;
 
 use super::attempt::{EndpointFault, ResponseHead};
@@ -124,6 +125,11 @@ impl H2Exchange {
     /// Ready when all that was pushed is with the connection.
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.outgoing.poll_send(context)
+    }
+
+    /// What the endpoint proved; `None` in plaintext.
+    pub(crate) fn proof(&self) -> Option<EndpointProof<'_>> {
+        self.place.0.proof()
     }
 
     /// True once the head was handed to the connection.

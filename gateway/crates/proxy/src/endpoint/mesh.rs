@@ -121,7 +121,7 @@ async fn connect(attempt: &AttemptFacts, offer: Offer, lane: Arc<Lane>) -> Resul
     if !is_h2 {
         return Ok(Upstream::H1(H1Exchange::on_lane(stream, lane, IDLE_TIME)));
     }
-    let connection = start_h2(stream, target.connect_timeout).await?;
+    let connection = start_h2(stream, &lane, target.connect_timeout).await?;
     let place = connection.place().ok_or(DialFault::Protocol)?;
     lane.keep_h2(connection);
     open_stream(place).map(Upstream::H2).ok_or(DialFault::Protocol)
@@ -152,7 +152,12 @@ const fn offer_for(attempt: &AttemptFacts) -> Offer {
 }
 
 /// The HTTP/2 handshake; the connection then lives in a task of its own until nobody holds it.
-async fn start_h2(stream: UpstreamStream, limit: Duration) -> Result<Arc<H2Connection>, DialFault> {
+async fn start_h2(
+    stream: UpstreamStream,
+    lane: &Lane,
+    limit: Duration,
+) -> Result<Arc<H2Connection>, DialFault> {
+    let shown = lane.shown(stream.shown());
     let mut builder = Builder::new();
     builder
         .enable_push(false)
@@ -163,7 +168,7 @@ async fn start_h2(stream: UpstreamStream, limit: Duration) -> Result<Arc<H2Conne
     let (sender, connection) = handshake
         .map_err(|_| DialFault::Late)?
         .map_err(|_| DialFault::Protocol)?;
-    let shared = Arc::new(H2Connection::new(sender));
+    let shared = Arc::new(H2Connection::new(sender, shown));
     let driven = Arc::downgrade(&shared);
     tokio::spawn(async move {
         if let Err(error) = connection.await {

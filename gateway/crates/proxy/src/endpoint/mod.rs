@@ -20,6 +20,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use portcullis_identity::EndpointProof;
 use portcullis_pipeline::UpstreamHead;
 
 pub(crate) use self::attempt::{AttemptFacts, EndpointFault, ResponseHead};
@@ -105,6 +106,14 @@ impl Upstream {
         match self {
             Self::H1(exchange) => exchange.poll_piece(context),
             Self::H2(exchange) => exchange.poll_piece(context),
+        }
+    }
+
+    /// What the endpoint proved when the connection was made; `None` in plaintext.
+    pub(crate) fn proof(&self) -> Option<EndpointProof<'_>> {
+        match self {
+            Self::H1(exchange) => exchange.proof(),
+            Self::H2(exchange) => exchange.proof(),
         }
     }
 

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use portcullis_identity::EndpointProof;
 use portcullis_model::PoolId;
 use prometheus::IntCounter;
+use rustls_pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::stream::{Calm, UpstreamStream};
@@ -89,9 +91,19 @@ impl IdleH1 {
 #[derive(Debug)]
 pub(crate) struct H2Connection {
     sender: SendRequest<Bytes>,
+    /// What the endpoint showed, because h2 owns the stream now; `None` in plaintext.
+    shown: Option<Shown>,
     streams: AtomicUsize,
     is_closed: AtomicBool,
     idle_since: Mutex<Instant>,
+}
+
+/// What an endpoint showed in the handshake of a connection that many requests share.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    trust: u64,
+    dns: Option<Arc<str>>,
 }
 
 /// A place on an HTTP/2 connection; given back when dropped.
@@ -100,13 +112,24 @@ pub(crate) struct StreamPlace(pub(crate) Arc<H2Connection>);
 
 impl H2Connection {
     /// A connection after its handshake.
-    pub(crate) fn new(sender: SendRequest<Bytes>) -> Self {
+    pub(crate) fn new(sender: SendRequest<Bytes>, shown: Option<Shown>) -> Self {
         Self {
             sender,
+            shown,
             streams: AtomicUsize::new(0),
             is_closed: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
         }
+    }
+
+    /// What the endpoint proved; `None` in plaintext.
+    pub(crate) fn proof(&self) -> Option<EndpointProof<'_>> {
+        let shown = self.shown.as_ref()?;
+        Some(EndpointProof {
+            generation: shown.trust,
+            chain: &shown.chain,
+            dns: shown.dns.as_deref(),
+        })
     }
 
     /// A handle to send one request with.
@@ -195,6 +218,24 @@ impl Pool {
 }
 
 impl Lane {
+    /// What an endpoint proved by this chain when its connection was made; `None` in plaintext.
+    pub(crate) fn proof<'a>(&'a self, chain: &'a [CertificateDer<'static>]) -> Option<EndpointProof<'a>> {
+        Some(EndpointProof {
+            generation: self.trust?,
+            chain,
+            dns: self.dns.as_deref(),
+        })
+    }
+
+    /// The same to keep beside a connection of this lane.
+    pub(crate) fn shown(&self, chain: &[CertificateDer<'static>]) -> Option<Shown> {
+        Some(Shown {
+            chain: chain.to_vec(),
+            trust: self.trust?,
+            dns: self.dns.clone(),
+        })
+    }
+
     fn new(key: &PoolKey<'_>, idle: Arc<AtomicUsize>, metrics: &Metrics) -> Self {
         Self {
             pool: key.pool.clone(),

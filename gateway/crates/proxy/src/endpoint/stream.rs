@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustls_pki_types::CertificateDer;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -35,6 +36,14 @@ impl UpstreamStream {
         match self {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// The chain that the endpoint showed, leaf first; none in plaintext.
+    pub(crate) fn shown(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates().unwrap_or_default(),
         }
     }
 
