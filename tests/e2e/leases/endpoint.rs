@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,9 +14,14 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use crate::support::Leaf;
+use crate::support::client::Wire;
+use crate::support::endpoint::server_config;
 
 /// Between two pieces.
 const PACE: Duration = Duration::from_millis(20);
@@ -35,11 +40,19 @@ struct Shared {
     now: AtomicU64,
     /// What the WebSocket endpoint was told at the end.
     closed: Mutex<Vec<Option<CloseFrame>>>,
-    is_silent: AtomicBool,
 }
 
 impl Source {
     pub async fn start() -> Self {
+        Self::bind(None).await
+    }
+
+    /// The same under TLS.
+    pub async fn start_tls(leaf: &Leaf) -> Self {
+        Self::bind(Some(TlsAcceptor::from(Arc::new(server_config(leaf, None))))).await
+    }
+
+    async fn bind(tls: Option<TlsAcceptor>) -> Self {
         let shared = Arc::new(Shared::default());
         let clock = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -58,8 +71,8 @@ impl Source {
             socket: socket.local_addr().unwrap(),
             shared,
         };
-        tokio::spawn(serve(http, Arc::clone(&source.shared), serve_http));
-        tokio::spawn(serve(socket, Arc::clone(&source.shared), serve_socket));
+        tokio::spawn(serve(http, tls.clone(), Arc::clone(&source.shared), serve_http));
+        tokio::spawn(serve(socket, tls, Arc::clone(&source.shared), serve_socket));
         source
     }
 
@@ -76,16 +89,27 @@ impl Source {
 
 async fn serve<F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     shared: Arc<Shared>,
-    connection: fn(TcpStream, Arc<Shared>) -> F,
+    connection: fn(Box<dyn Wire>, Arc<Shared>) -> F,
 ) {
     while let Ok((tcp, _)) = listener.accept().await {
         let _ = tcp.set_nodelay(true);
-        tokio::spawn(connection(tcp, Arc::clone(&shared)));
+        let (tls, shared) = (tls.clone(), Arc::clone(&shared));
+        tokio::spawn(async move {
+            let wire: Box<dyn Wire> = match tls {
+                None => Box::new(tcp),
+                Some(tls) => match tls.accept(tcp).await {
+                    Ok(stream) => Box::new(stream),
+                    Err(_) => return,
+                },
+            };
+            connection(wire, shared).await;
+        });
     }
 }
 
-async fn serve_http(tcp: TcpStream, shared: Arc<Shared>) {
+async fn serve_http(tcp: Box<dyn Wire>, shared: Arc<Shared>) {
     let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
     let server = auto::Builder::new(TokioExecutor::new());
     let _ = server.serve_connection(TokioIo::new(tcp), service).await;
@@ -119,7 +143,7 @@ async fn answer(
     Ok(response.body(BodyExt::boxed(StreamBody::new(pieces))).unwrap())
 }
 
-async fn serve_socket(tcp: TcpStream, shared: Arc<Shared>) {
+async fn serve_socket(tcp: Box<dyn Wire>, shared: Arc<Shared>) {
     let Ok(mut socket) = tokio_tungstenite::accept_async(tcp).await else {
         return;
     };

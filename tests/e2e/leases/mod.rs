@@ -1,6 +1,7 @@
 //! Leases on live exchanges: every kind of them by every cause, and the neighbour that lives on.
 
 mod endpoint;
+mod impostors;
 mod live;
 mod revoked;
 mod tunnels;
