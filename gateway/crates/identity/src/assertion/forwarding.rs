@@ -153,7 +153,7 @@ impl IdentityRuntime {
             return false;
         };
         // A listener that trusts nobody any more verifies nothing.
-        plan.trusts().next().is_some() && tls.still_accepts(sni, peer, now).is_ok()
+        plan.trusts().next().is_some() && tls.still_accepts(sni, Some(peer), now).is_ok()
     }
 }
 
