@@ -112,11 +112,12 @@ impl WorkloadBoard {
 
     /// Publishes a delivery and returns its generation; an equal one again keeps generation and sessions.
     ///
-    /// JWT authorities that cannot be read leave those that the domain had, and are no reason to refuse the rest.
+    /// JWT authorities that cannot be read leave those that the domain had, and are no reason to refuse the rest; a
+    /// foreign domain whose bundle cannot be read is untrusted.
     ///
     /// # Errors
-    /// When the SVID's key does not fit, its leaf does not carry the ID, or an anchor cannot be read;
-    /// the previous delivery then stays.
+    /// When the SVID's key does not fit, its leaf does not carry the ID, or an anchor of our own domain cannot be
+    /// read; the previous delivery then stays.
     pub fn publish(&self, mut delivery: WorkloadIdentity) -> Result<u64, IdentityFault> {
         self.publish_jwt_keys(std::mem::take(&mut delivery.jwt_bundles));
         let current = self.current.load();
@@ -131,12 +132,23 @@ impl WorkloadBoard {
         let svid = delivery.svid.map(check_svid).transpose()?;
         let mut bundles = BTreeMap::new();
         for (domain, certificates) in &delivery.bundles {
-            let anchors = Anchors::read(certificates).map_err(|(index, source)| IdentityFault::Anchor {
-                domain: domain.clone(),
-                index,
-                source,
-            })?;
-            bundles.insert(domain.clone(), Arc::new(anchors));
+            match Anchors::read(certificates) {
+                Ok(anchors) => {
+                    bundles.insert(domain.clone(), Arc::new(anchors));
+                }
+                // A domain that we federate with must not keep us from our own next identity: it is untrusted alone.
+                Err((index, error)) if own_id.as_ref().is_some_and(|id| !id.is_member_of(domain)) => {
+                    warn!(%domain, index, %error, "cannot use the trust bundle of a foreign domain, its peers are untrusted");
+                }
+                Err((index, source)) => {
+                    let domain = domain.clone();
+                    return Err(IdentityFault::Anchor {
+                        domain,
+                        index,
+                        source,
+                    });
+                }
+            }
         }
         let generation = self.next_generation();
         self.current.store(Arc::new(Delivered {
@@ -304,5 +316,22 @@ mod tests {
             Err(IdentityFault::Anchor { index: 0, .. })
         ));
         assert_eq!(board.generation(), generation);
+    }
+
+    #[test]
+    fn a_foreign_bundle_that_cannot_be_read_is_left_out_and_costs_us_nothing() {
+        let (board, ca) = (WorkloadBoard::new(), TestCa::new("ca"));
+        let foreign = |name: &str| TrustDomain::new(name).unwrap();
+        let mut delivered = delivery(ca.leaf(&[US]).svid(US), &ca);
+        let broken = vec![CertificateDer::from(vec![1, 2])];
+        delivered.bundles.insert(foreign("broken.example"), broken);
+        delivered.bundles.insert(foreign("peer.example"), ca.anchors());
+
+        board.publish(delivered).unwrap();
+
+        assert!(board.is_ready(crate::testing::now()));
+        let bundles = &board.current().bundles;
+        assert!(bundles.contains_key(&foreign("peer.example")));
+        assert!(!bundles.contains_key(&foreign("broken.example")));
     }
 }
