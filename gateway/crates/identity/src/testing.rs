@@ -134,6 +134,7 @@ impl ScriptedFetch {
 impl KeyFetch for ScriptedFetch {
     async fn fetch(&self, url: &str) -> Result<Bytes, FetchFault> {
         self.fetches.fetch_add(1, Ordering::SeqCst);
+        assert!(!url.ends_with("/panic"), "the test asks for it");
         let is_open = self.open_urls.lock().unwrap().contains(url);
         let _open = if is_open {
             None

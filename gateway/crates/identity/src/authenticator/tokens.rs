@@ -150,7 +150,7 @@ impl Schemes {
         let refusals = self
             .issuers
             .iter()
-            .filter_map(|(issuer, _)| issuer.is_named_by(token).err());
+            .filter_map(|(issuer, _)| issuer.refuse_other(token));
         refusals
             .max_by_key(|refusal| refusal.reason == Reason::TokenIssuerUnknown)
             .unwrap_or_else(|| {

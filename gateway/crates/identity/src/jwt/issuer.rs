@@ -14,9 +14,9 @@ use super::issuer_keys::IssuerKeys;
 use super::key_slot::LoadedKeys;
 use super::shown;
 use super::token::{Token, TokenRefusal};
+use super::verify_key::VerifyKey;
 #[cfg(test)]
 use super::watch::Traffic;
-use super::verify_key::VerifyKey;
 use super::watch::Watch;
 use crate::deny::TokenNames;
 use crate::metrics::Metrics;
@@ -88,6 +88,12 @@ impl Issuer {
                 None => other("sub is not the SPIFFE ID of a workload"),
             },
         }
+    }
+
+    /// Why the token does not name this issuer, and what would; `None` when it does.
+    pub(crate) fn refuse_other(&self, token: &Token<'_>) -> Option<TokenRefusal> {
+        let refusal = self.is_named_by(token).err()?;
+        Some(refusal.with_expected(&shown::wanted_issuer(&self.plan.kind)))
     }
 
     /// Judges a token: that it names this issuer, its type, its signature, then what it says.

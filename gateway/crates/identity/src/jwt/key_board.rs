@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -240,7 +241,15 @@ impl Loader {
     /// Begins a fetch. Nobody owns it: whoever waits drives it, and the slot keeps it when all of them go away.
     fn begin(self: &Arc<Self>, slot: &Arc<KeySlot>, attempts: &mut Attempts, now: Instant) -> Flight {
         let (loader, held) = (Arc::clone(self), Arc::clone(slot));
-        let flight = async move { loader.load(&held, now).await }.boxed().shared();
+        let flight = async move {
+            // A fetch that panics is one that failed; whoever shares it goes on.
+            let loaded = AssertUnwindSafe(loader.load(&held, now)).catch_unwind().await;
+            if loaded.is_err() {
+                warn!(issuer = %held.id, "the fetch of the issuer's keys panicked");
+                held.attempts().fail(now, "the fetch panicked".to_owned());
+            }
+        };
+        let flight = flight.boxed().shared();
         attempts.begin(now, flight.clone());
         flight
     }

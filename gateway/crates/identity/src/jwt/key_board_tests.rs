@@ -333,6 +333,22 @@ async fn a_fetch_that_takes_long_goes_on_with_the_next_refresh() {
     assert_eq!(setup.fetch.count(), 1);
 }
 
+#[tokio::test]
+async fn a_fetch_that_panics_is_one_that_failed() {
+    let setup = Setup::new(KeySource::Url("https://login.example.com/panic".into()));
+    let mut other = issuer_plan(KeySource::Url(KEYS_URL.into()));
+    other.id = IssuerId::new("other");
+    let slot = setup.boards.keys.slot(&other).unwrap();
+    setup.fetch.answer(KEYS_URL, jwks(&[&TestKey::es256("a")]));
+
+    setup.refresh().await;
+    setup.clock.advance(MAX_PAUSE);
+    setup.refresh().await;
+
+    assert_eq!(setup.slot.last_fault().unwrap(), "the fetch panicked");
+    assert!(slot.usable(setup.clock.instant()).is_some());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_command_waits_until_its_fetches_have_ended() {
     let setup = Setup::url();
