@@ -245,17 +245,16 @@ fn certificates_of(plan: &IdentityPlan, boards: &Boards, all: &mut Vec<Holding>)
     }
     let held = boards.workload.held();
     let nowhere = Origin::default();
-    all.extend(of_chain(
-        Kind::Svid,
-        "workload API",
-        &held.chain,
-        &nowhere,
-        "svid",
-    ));
+    let mut delivered = of_chain(Kind::Svid, "workload API", &held.chain, &nowhere, "svid");
     for (domain, anchors) in &held.bundles {
         let name = format!("bundle {domain}");
-        all.extend(certificates(Kind::Anchor, &name, anchors, &nowhere));
+        delivered.extend(certificates(Kind::Anchor, &name, anchors, &nowhere));
     }
+    // The agent brings the next ones.
+    all.extend(delivered.into_iter().map(|holding| Holding {
+        is_renewed: true,
+        ..holding
+    }));
 }
 
 /// A chain of ours with its key.
@@ -335,3 +334,7 @@ fn seconds_until(moment: SystemTime, now: SystemTime) -> i64 {
         Err(past) => -whole(past.duration().as_secs()),
     }
 }
+
+#[cfg(test)]
+#[path = "holdings_tests.rs"]
+mod tests;
