@@ -5,6 +5,7 @@ use rustls::{ClientConfig, Error, HandshakeKind, NamedGroup, ProtocolVersion};
 use super::*;
 use crate::boards::Boards;
 use crate::compile::{IdentityRuntime, compile};
+use crate::deny::{DenyEntry, DenyIndex, DenyKind, DenyName, DenySource, Side};
 use crate::mtls::WorkloadIdentity;
 use crate::plan::{
     CertifiedKeyPlan, ClientCertificatesPlan, IdentityPlan, ListenerTlsPlan, ShownPlan, TrustAnchors,
@@ -403,4 +404,32 @@ fn an_open_connection_is_given_what_its_handshake_would_be_given_today() {
             Reason::CertificateUntrusted
         );
     }
+}
+
+#[test]
+fn an_open_connection_is_given_nothing_once_its_certificate_is_denied() {
+    let setup = Setup::new(API, ClientCertificates::Request, &[]);
+    let listener = setup.listener();
+    let peer = PeerIdentity::from_chain(&setup.client_ca.leaf(&[WEB]).chain);
+    let neighbour = PeerIdentity::from_chain(&setup.client_ca.leaf(&["spiffe://corp.example/api"]).chain);
+    let of = |peer| listener.still_accepts(Some("api.example.com"), Some(peer), now());
+    assert!(of(&peer).is_ok() && of(&neighbour).is_ok());
+
+    let entry = DenyEntry {
+        name: DenyName::parse(DenyKind::Spiffe, WEB, None).unwrap(),
+        until: None,
+        reason: None,
+        source: DenySource::File {
+            file: "deny.yaml".into(),
+            line: 4,
+            column: 3,
+        },
+    };
+    let list = DenyIndex::new(vec![entry], now());
+    setup.boards.denied.publish(Side::File, list);
+
+    let refused = of(&peer).unwrap_err();
+    assert_eq!(refused.reason, Reason::CertificateRevoked);
+    assert_eq!(refused.detail.unwrap().decided_by.unwrap().line, 4);
+    assert!(of(&neighbour).is_ok());
 }
