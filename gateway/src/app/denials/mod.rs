@@ -142,6 +142,7 @@ impl Denials {
             let entries = kept::read(state)?;
             if !entries.is_empty() {
                 info!(entries = entries.len(), "the admin port's deny list holds again");
+                warn_all(&unknown_names(&entries, &gateway.snapshot().plan.identity));
                 denied.publish(Side::Admin, DenyIndex::new(entries, SystemTime::now()));
             }
         }
