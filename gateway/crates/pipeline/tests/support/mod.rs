@@ -282,6 +282,7 @@ pub fn trust(name: &str) -> portcullis_identity::plan::TrustPlan {
             "corp.example".try_into().unwrap(),
             None,
         ),
+        revocation: None,
     }
 }
 

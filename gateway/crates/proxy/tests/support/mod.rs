@@ -448,6 +448,7 @@ pub fn with_spiffe_endpoint(mut plan: GatewayPlan, pki: &Pki, expected: &str) ->
             expected: expected.parse().unwrap(),
             anchors: Some(vec![pki.root()]),
         },
+        revocation: None,
     });
     plan
 }
