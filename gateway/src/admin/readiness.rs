@@ -89,8 +89,16 @@ impl Readiness {
         }
         if snapshot.plan.identity.workload_api {
             let identity = &gateway.boards().identity;
-            if let Some(lack) = identity.workload.lack(identity.clock.wall()) {
-                report.waiting_for.push(format!("workload API: {lack}"));
+            let status = identity
+                .workload
+                .status(identity.clock.wall(), identity.clock.instant());
+            match status.lack {
+                Some(lack) => report.waiting_for.push(format!("workload API: {lack}")),
+                None if status.is_connected => {}
+                None => report.stale.push(format!(
+                    "workload API: no agent, what it delivered serves for {} s",
+                    status.expires_in.as_secs()
+                )),
             }
         }
         for pool in snapshot.routing.pools().filter(|pool| !pool.was_checked()) {

@@ -25,7 +25,7 @@ section! {
         optional egress: Egress,
         /// Ceilings on memory.
         optional memory: Memory,
-        /// A folder for what outlives a restart: the last SVID and bundles of the Workload API. Made when it is missing, readable by the gateway's own user alone.
+        /// A folder for what outlives a restart: the last SVID and bundles of the Workload API, and whom the admin port denies. Made when it is missing; refused when others can read it.
         optional state_dir: FilePath,
     }
 }
