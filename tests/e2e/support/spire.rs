@@ -193,14 +193,15 @@ impl Spire {
         let data = self.text(name);
         let is_new = !Path::new(&data).exists();
         fs::create_dir_all(&data).unwrap();
-        // It asks its server every second, so that a test need not wait five for each change.
+        // It asks its server every second, so that a test need not wait five for each change, and reads no program
+        // whole for its digest: ours is large.
         let text = format!(
             r#"agent {{ data_dir = "{data}" server_address = "127.0.0.1" server_port = "{}" socket_path = "{}"
                         trust_domain = "{}" insecure_bootstrap = true experimental {{ sync_interval = "1s" }} }}
                plugins {{
                  KeyManager "disk" {{ plugin_data {{ directory = "{data}" }} }}
                  NodeAttestor "join_token" {{ plugin_data {{}} }}
-                 WorkloadAttestor "unix" {{ plugin_data {{ discover_workload_path = true }} }}
+                 WorkloadAttestor "unix" {{ plugin_data {{ discover_workload_path = true workload_size_limit = -1 }} }}
                }}"#,
             self.server_port,
             self.text("agent.sock"),

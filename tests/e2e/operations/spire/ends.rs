@@ -40,6 +40,8 @@ async fn a_gateway_that_restarts_without_an_agent_serves_on_what_it_kept() {
     assert_eq!(line["spiffe_id"], GATEWAY);
     let answer = mesh.dial(Some(&mesh.web)).get("/billing/1", &[]).await;
     assert_eq!(answer.body, "welcome!", "{answer:?}");
+    let stale = mesh.seen.json("/readyz").await["stale"].to_string();
+    assert!(stale.contains("no agent"), "{stale}");
     assert_eq!(mesh.seen.metric(CONNECTED, &[]).await, 0.0);
 
     // A file that was spoiled is as good as none.
@@ -98,7 +100,10 @@ async fn an_agent_that_stays_away_costs_readiness_when_the_svid_is_over_and_heal
     );
     let told = String::from_utf8_lossy(&refused.body).into_owned();
     assert!(!told.contains("SVID"), "and the client is not: {told}");
-    assert_eq!(mesh.seen.metric(EXPIRES_IN, &[]).await, 0.0);
+    wait_until("the gauge", || async {
+        (mesh.seen.metric(EXPIRES_IN, &[]).await == 0.0).then_some(())
+    })
+    .await;
     let ping = mesh.dial(None).get("/ping", &[]).await;
     assert_eq!(ping.body, "pong", "what needs no identity goes on");
 
@@ -143,4 +148,59 @@ async fn an_identity_that_the_agent_takes_back_is_used_no_longer_and_not_kept() 
     let refused = mesh.dial(None).get("/open/1", &[]).await;
     assert_eq!(refused.code(), "endpoint-tls", "{refused:?}");
     tokio::task::block_in_place(|| wait_for("what was kept to be gone", || (!kept.exists()).then_some(())));
+}
+
+/// A listener without TLS that follows an agent at `socket`.
+fn plain(socket: &std::path::Path, state: &str) -> String {
+    format!(
+        r#"
+version: 1
+gateway: {{ admin: {{ listen: "127.0.0.1:0" }}, workload_api: "unix://{}"{state} }}
+listeners: {{ public: {{ listen: "127.0.0.1:0" }} }}
+routes: [{{ name: ping, match: {{ path: /ping }}, public: true, respond: {{ status: 200, body: pong }} }}]
+"#,
+        socket.display()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_takes_connections_and_says_nothing_holds_nothing_up() {
+    let folder = folder();
+    let socket = folder.path().join("agent.sock");
+    let silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    configure(folder.path(), &plain(&socket, ""));
+
+    let gateway = TestGateway::spawn(folder, &[]);
+    let answer = Dial::plain(gateway.address("public")).get("/ping", &[]).await;
+
+    assert_eq!(answer.body, "pong");
+    let _asked = silent.accept().unwrap();
+    let waiting = Seen::of(&gateway).get("/readyz").await;
+    assert_eq!(waiting.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(waiting.json()["waiting_for"].to_string().contains("workload API"));
+}
+
+#[test]
+fn a_state_folder_that_others_can_read_is_refused_by_check_and_run() {
+    let folder = folder();
+    let state = folder.path().join("state");
+    let text = plain(&folder.path().join("agent.sock"), ", state_dir: state");
+    configure(folder.path(), &text);
+    let check = || {
+        std::process::Command::new(gateway_program())
+            .args(["check", "--config"])
+            .arg(folder.path().join("portcullis.yaml"))
+            .output()
+            .unwrap()
+    };
+    assert!(check().status.success(), "it is made at the start");
+    assert!(!state.exists(), "and check makes nothing");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o750)).unwrap();
+
+    let refused = check();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("state-dir"), "{said}");
+    let mut gateway = TestGateway::spawn(folder, &[]);
+    assert!(!gateway.wait_for_exit().success());
 }
