@@ -148,7 +148,7 @@ pub(crate) fn chain(bytes: &[u8]) -> Option<SpiffeId> {
     assert!(!id.path().is_empty(), "{id}");
     // The name stands in the certificate as it is written, and once.
     let text = id.to_string();
-    let found = memchr_all(chain[0].as_ref(), text.as_bytes());
+    let found = occurrences(chain[0].as_ref(), text.as_bytes());
     assert!(found >= 1, "{text} is not what the certificate says");
     Some(id)
 }
@@ -166,7 +166,7 @@ fn split(bytes: &[u8]) -> Vec<CertificateDer<'_>> {
     chain
 }
 
-fn memchr_all(bytes: &[u8], what: &[u8]) -> usize {
+fn occurrences(bytes: &[u8], what: &[u8]) -> usize {
     bytes.windows(what.len()).filter(|window| *window == what).count()
 }
 
