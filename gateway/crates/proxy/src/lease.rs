@@ -19,12 +19,12 @@ use crate::metrics::{LiveLease, Metrics};
 
 /// How long a request lives before it listens to the pulse.
 const SHORT: Duration = Duration::from_millis(500);
-/// What a beat costs for each that listens, by which their judgements are spread: about ten times a judgement with a
-/// policy, so that requests have the rest of the time.
-const EACH: Duration = Duration::from_micros(80);
+/// By how much the judgements after a beat are spread for each that listens: several times what one costs, so that
+/// requests have the rest of the time.
+const EACH: Duration = Duration::from_micros(50);
 /// The longest that a judgement waits for its turn: of the two seconds in which a revocation is promised to bite, a
 /// watched file is noticed in half of one, and the rest is for a machine that is busy.
-const SPREAD: Duration = Duration::from_millis(800);
+const SPREAD: Duration = Duration::from_millis(500);
 
 /// Between two judgements of one request, however fast the pulse beats.
 const REST: Duration = Duration::from_millis(100);
