@@ -42,6 +42,7 @@ use background::Background;
 use denials::{Denials, KeptFault};
 use door::Sockets;
 use reload::{ReloadStatus, warn_all};
+pub(crate) use reloading::egress_rules;
 use reloading::Reloader;
 use serving::Serving;
 use state::{StateDir, StateFault};
