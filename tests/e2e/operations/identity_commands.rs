@@ -655,6 +655,21 @@ async fn cert_list_puts_what_ends_first_on_top_and_the_admin_port_says_the_same(
     assert!(seen.metric(name, &[r#"certificate="trust mesh""#]).await > ends);
 }
 
+#[test]
+fn cert_list_says_what_it_cannot_list() {
+    let house = House::new();
+    fs::remove_file(house.folder.path().join("server.key")).unwrap();
+
+    let listed = house.run(&["cert", "list"]);
+
+    assert!(
+        listed.err.contains("not listed") && listed.err.contains("server.key"),
+        "{}",
+        listed.err
+    );
+    assert!(!listed.out.contains("listener public"), "{}", listed.out);
+}
+
 fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

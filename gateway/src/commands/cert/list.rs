@@ -44,7 +44,13 @@ pub(super) fn list(args: &CertListArgs, output: &mut Output) -> Exit {
             }
         },
         None => match lists::rehearse(&args.config, args.format, output) {
-            Ok(rehearsal) => holdings::identity(&rehearsal.snapshot, &rehearsal.boards.identity),
+            Ok(rehearsal) => {
+                // What is missing from the list must not look as if it never ended.
+                for left_out in rehearsal.warnings.iter().filter(|one| one.code == "offline") {
+                    output.error(format!("not listed: {left_out}"));
+                }
+                holdings::identity(&rehearsal.snapshot, &rehearsal.boards.identity)
+            }
             Err(_) => return Exit::Usage,
         },
     };
