@@ -120,13 +120,16 @@ async fn a_list_behind_a_symlink_that_is_swapped_holds() {
     assert!(taken < SOON, "{taken:?}");
 }
 
+/// A way to spoil a list.
+type Damage<'a> = Box<dyn Fn() + 'a>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_broke_vanished_or_was_emptied_leaves_the_last_good_one_in_force() {
     let scene = Scene::with_list("- sub: alice\n");
     let seen = scene.seen();
     let mut alice = scene.person(&scene.corp, "alice", json!({})).await;
     let path = scene.gateway.path("deny.yaml");
-    let ways: [(&str, Box<dyn Fn()>); 4] = [
+    let ways: [(&str, Damage<'_>); 4] = [
         ("unknown-key", Box::new(|| scene.write_list("- sbu: bob\n"))),
         ("yaml-syntax", Box::new(|| scene.write_list("- [sub, bob"))),
         ("empty-file", Box::new(|| scene.write_list(""))),
