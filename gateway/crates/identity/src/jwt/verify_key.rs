@@ -1,4 +1,7 @@
-//! One public key of a key set, bound to the algorithms of its type, read once and ready to verify.
+//! One public key of a key set, bound to the algorithms of its type.
+//!
+//! A key is tried when its set is read, so that a point off its curve, or an RSA key of impossible parts, is skipped and
+//! counted instead of failing every signature.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +13,8 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use serde_json::{Map, Value};
 
 use super::key_set::KeyPurpose;
@@ -36,15 +41,19 @@ pub(super) const RSA: [Algorithm; 6] = [
 /// A public key and the only algorithms it may be used with.
 pub(crate) struct VerifyKey {
     id: Option<Arc<str>>,
-    /// The key as each of its algorithms takes it, so that a token costs its check and no reading of the key.
-    uses: Vec<(Algorithm, ParsedPublicKey)>,
+    /// The key as each of its algorithms takes it.
+    uses: Vec<(Algorithm, DecodingKey)>,
 }
 
 impl VerifyKey {
     /// Checks a signature with an algorithm that the key is bound to.
-    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &str, signature: &[u8]) -> bool {
-        let bound = self.uses.iter().find(|(bound, _)| *bound == algorithm);
-        bound.is_some_and(|(_, key)| key.verify_sig(message.as_bytes(), signature).is_ok())
+    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &str, signature: &Vec<u8>) -> bool {
+        let Some((_, key)) = self.uses.iter().find(|(bound, _)| *bound == algorithm) else {
+            return false;
+        };
+        // The provider is named rather than looked up: a process-wide default could be another one.
+        (DEFAULT_PROVIDER.verifier_factory)(&signing_algorithm(algorithm), key)
+            .is_ok_and(|verifier| verifier.verify(message.as_bytes(), signature).is_ok())
     }
 
     /// Its `kid`.
@@ -132,7 +141,7 @@ fn bytes(members: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(members.get(name)?.as_str()?).ok()
 }
 
-fn rsa_key(members: &Map<String, Value>) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
+fn rsa_key(members: &Map<String, Value>) -> Option<Vec<(Algorithm, DecodingKey)>> {
     let without_zeros = |bytes: Vec<u8>| {
         bytes
             .into_iter()
@@ -148,15 +157,16 @@ fn rsa_key(members: &Map<String, Value>) -> Option<Vec<(Algorithm, ParsedPublicK
     if !RSA_BITS.contains(&bits) || !is_odd || is_bad_exponent || weak_rsa::is_factorable(&modulus) {
         return None;
     }
+    let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
     let components = RsaPublicKeyComponents {
         n: modulus,
         e: exponent,
     };
     let ready = |algorithm: &Algorithm| {
-        let key = components
+        components
             .to_parsed_public_key(rsa_parameters(*algorithm)?)
             .ok()?;
-        Some((*algorithm, key))
+        Some((*algorithm, key.clone()))
     };
     RSA.iter().map(ready).collect()
 }
@@ -174,7 +184,7 @@ const fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> 
 }
 
 /// A point that is not on its curve is no key: reading it fails (RFC 7518 section 6.2.1, CVE-2015-7940 and its like).
-fn ec_key(members: &Map<String, Value>) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
+fn ec_key(members: &Map<String, Value>) -> Option<Vec<(Algorithm, DecodingKey)>> {
     let (algorithm, scheme, size) = match members.get("crv")?.as_str()? {
         "P-256" => (Algorithm::ES256, &ECDSA_P256_SHA256_FIXED, 32),
         "P-384" => (Algorithm::ES384, &ECDSA_P384_SHA384_FIXED, 48),
@@ -186,15 +196,29 @@ fn ec_key(members: &Map<String, Value>) -> Option<Vec<(Algorithm, ParsedPublicKe
     }
     // The uncompressed point of SEC 1 section 2.3.3.
     let point = [&[4][..], &x, &y].concat();
-    let key = ParsedPublicKey::new(scheme, point).ok()?;
-    Some(vec![(algorithm, key)])
+    ParsedPublicKey::new(scheme, &point).ok()?;
+    Some(vec![(algorithm, DecodingKey::from_ec_der(&point))])
 }
 
-fn ed25519_key(members: &Map<String, Value>) -> Option<Vec<(Algorithm, ParsedPublicKey)>> {
+fn ed25519_key(members: &Map<String, Value>) -> Option<Vec<(Algorithm, DecodingKey)>> {
     let x = bytes(members, "x")?;
     if x.len() != 32 {
         return None;
     }
-    let key = ParsedPublicKey::new(&ED25519, x).ok()?;
-    Some(vec![(Algorithm::EdDSA, key)])
+    ParsedPublicKey::new(&ED25519, &x).ok()?;
+    Some(vec![(Algorithm::EdDSA, DecodingKey::from_ed_der(&x))])
+}
+
+const fn signing_algorithm(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
+        Algorithm::RS384 => jsonwebtoken::Algorithm::RS384,
+        Algorithm::RS512 => jsonwebtoken::Algorithm::RS512,
+        Algorithm::PS256 => jsonwebtoken::Algorithm::PS256,
+        Algorithm::PS384 => jsonwebtoken::Algorithm::PS384,
+        Algorithm::PS512 => jsonwebtoken::Algorithm::PS512,
+        Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
+        Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
+        Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+    }
 }
