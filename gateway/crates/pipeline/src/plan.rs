@@ -197,6 +197,8 @@ pub enum ActionPlan {
         /// `Content-Type`; `text/plain; charset=utf-8` by default.
         content_type: HeaderValue,
     },
+    /// It is answered with the key set by which endpoints verify identity assertions.
+    KeySet,
     /// It is sent elsewhere.
     Redirect {
         /// 301, 302, 303, 307 or 308.

@@ -1,7 +1,7 @@
 //! A peer's certificate chain and the SPIFFE ID in it, parsed once per connection.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
@@ -64,6 +64,8 @@ pub struct PeerIdentity {
     pub serial: Arc<str>,
     /// The leaf's subject, for logs.
     pub subject: Arc<str>,
+    /// What endpoints are told of it, made when it is first asked for.
+    pub(super) forwarded: OnceLock<Arc<str>>,
 }
 
 /// What one leaf says.
@@ -115,7 +117,13 @@ impl PeerIdentity {
             chain_fingerprint: whole.finalize().into(),
             serial: leaf.serial.into(),
             subject: leaf.subject.into(),
+            forwarded: OnceLock::new(),
         }
+    }
+
+    /// What endpoints are told of the certificate, without who says it.
+    pub(crate) fn forwarded_element(&self) -> &str {
+        self.forwarded.get_or_init(|| super::forwarded::element(self).into())
     }
 }
 
