@@ -5,17 +5,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::house::LISTENERS;
-use crate::support::tools::find;
+use crate::support::tools::{find, skip};
 use crate::support::{Behaviour, Endpoint, House};
 
 /// Connections of a run, and how long it may last in seconds.
 const CONNECTIONS: &str = "900";
-const SECONDS: &str = "60";
-const LASTS: Duration = Duration::from_secs(60);
+const SECONDS: &str = "100";
+const LASTS: Duration = Duration::from_secs(100);
 
 async fn attack(mode: &[&str]) {
     let Some(program) = find("slowhttptest") else {
-        return eprintln!("SKIPPED: slowhttptest {mode:?}, which was not found");
+        return skip(1, "the tests with slowhttptest", "it was not found");
     };
     let endpoint = Endpoint::start("one").await;
     endpoint.behave(Behaviour::Bytes(1 << 20));

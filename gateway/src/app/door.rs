@@ -23,6 +23,14 @@ use crate::output::chain;
 
 /// Connections that wait to be accepted; what the system allows less of, it cuts.
 const BACKLOG: i32 = 4_096;
+/// What the kernel takes of an answer beyond what is on its way, for each connection. It would take megabytes otherwise:
+/// a client that reads slowly would hold them, and no deadline of ours would notice.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
+/// A client that takes nothing of what waits for it for so long is gone, also while its connection is being closed: as
+/// long as a route waits by default (RFC 5482).
+#[cfg(target_os = "linux")]
+const UNTAKEN: Duration = Duration::from_secs(60);
 
 /// Every socket of the gateway, bound before anything runs.
 pub(crate) struct Sockets {
@@ -93,6 +101,12 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         // `[::]` means IPv6; whoever wants both families names both.
         socket.set_only_v6(true)?;
+    }
+    // Accepted sockets have what their listener has.
+    #[cfg(target_os = "linux")]
+    {
+        socket.set_tcp_notsent_lowat(UNSENT)?;
+        socket.set_tcp_user_timeout(Some(UNTAKEN))?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

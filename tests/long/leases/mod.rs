@@ -33,7 +33,7 @@ listeners:
   public:
     listen: "127.0.0.1:0"
     tls: {{ certificates: [{{ chain: server.pem, key: server.key }}] }}
-    limits: {{ idle_timeout: 30m, per_address: 30000, handshakes_per_address: 100000/s, max_connections: 30000 }}
+    limits: {{ idle_timeout: 30m, requests_per_connection: 4000000, per_address: 30000, handshakes_per_address: 100000/s, max_connections: 30000 }}
 pools:
   sockets: {{ limits: {{ connections: 20000 }}, endpoints: [{{ address: "{sockets}" }}] }}
   streams: {{ protocol: h2, limits: {{ connections: 20000 }}, endpoints: [{{ address: "{streams}" }}] }}
