@@ -120,11 +120,11 @@ fn list(denials: &Denials, wanted: &Wanted) -> Answer {
             "loaded_at": status.loaded_at.map(|at| rfc3339(at).to_string()),
             "is_current": !status.problems.has_errors(),
             "problems": problems_of(&status.problems),
-            "entries": counts(&file),
+            "entries": counts(&file, now),
         },
         "admin": {
             "kept": denials.keeping().as_str(),
-            "entries": counts(&admin),
+            "entries": counts(&admin, now),
         },
         "entries": shown,
         "left_out": matching.count(),
@@ -188,8 +188,9 @@ fn problems_of(problems: &Problems) -> Value {
     json!(problems)
 }
 
-fn counts(index: &DenyIndex) -> Value {
-    let counts = DenyKind::ALL.map(|kind| (kind.as_str().to_owned(), json!(index.count(kind))));
+fn counts(index: &DenyIndex, now: SystemTime) -> Value {
+    let held = index.count(now);
+    let counts = DenyKind::ALL.map(|kind| (kind.as_str().to_owned(), json!(held.of(kind))));
     Value::Object(counts.into_iter().collect())
 }
 

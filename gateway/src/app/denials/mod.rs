@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime};
 
 use portcullis_config::{Loaded, Refused, read_deny_list, unknown_names};
 use portcullis_identity::deny::{Added, DenyEntry, DenyIndex, DenyList, Removed, Side};
-use portcullis_model::Problems;
+use portcullis_model::{Problem, Problems};
 use portcullis_pipeline::Gateway;
 use portcullis_pipeline::plan::DenyListPlan;
 use thiserror::Error;
@@ -25,8 +25,10 @@ use super::reload::warn_all;
 use super::state::{StateDir, StateFault};
 use crate::output::chain;
 
-/// Looks between sweeps of what has ended; half a minute.
-const LOOKS_PER_SWEEP: u32 = 300;
+/// Looks between two at the clocks; half a minute.
+const LOOKS_PER_CLOCK: u32 = 300;
+/// A list as long as this is rarely written in one piece, so that less than half of it may be a part of the next one.
+const LONG: usize = 16;
 
 /// What went wrong with the entries that were kept from before a restart.
 #[derive(Debug, Error)]
@@ -225,17 +227,17 @@ impl Denials {
         loop {
             ticks.tick().await;
             looks = looks.wrapping_add(1);
-            let is_to_sweep = looks.is_multiple_of(LOOKS_PER_SWEEP);
+            let is_clock_due = looks.is_multiple_of(LOOKS_PER_CLOCK);
             let has_file = follower.path.is_some() || self.gateway.snapshot().plan.deny_list.is_some();
-            if !is_to_sweep && !has_file {
+            if !is_clock_due && !has_file {
                 continue;
             }
             // A look may block on a mount that went away, and a long list takes a while to read.
             let (denials, mut mine) = (Arc::clone(&self), std::mem::take(&mut follower));
             let looked = tokio::task::spawn_blocking(move || {
                 denials.look(&mut mine);
-                if is_to_sweep {
-                    denials.sweep();
+                if is_clock_due {
+                    denials.follow_clock();
                 }
                 mine
             });
@@ -246,8 +248,8 @@ impl Denials {
         }
     }
 
-    fn sweep(&self) {
-        if self.list().sweep(SystemTime::now()).contains(&Side::Admin) {
+    fn follow_clock(&self) {
+        if self.list().follow_clock(SystemTime::now(), Instant::now()) {
             let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
             self.keep();
         }
@@ -293,12 +295,21 @@ impl Denials {
         *self.lock_status() = Status::default();
     }
 
-    fn publish(&self, plan: &DenyListPlan, entries: Vec<DenyEntry>, warnings: Problems) -> Arc<DenyIndex> {
+    fn publish(
+        &self,
+        plan: &DenyListPlan,
+        entries: Vec<DenyEntry>,
+        mut warnings: Problems,
+    ) -> Arc<DenyIndex> {
         let now = SystemTime::now();
         let index = DenyIndex::new(entries, now);
         let entries = index.entries().len();
         let before = self.list().publish(Side::File, index);
         self.list().metrics().loaded(now);
+        if let Some(warning) = shrunk(plan, before.entries().len(), entries) {
+            self.list().metrics().shrunk();
+            warnings.push(warning);
+        }
         warn_all(&warnings);
         info!(file = %plan.path.display(), entries, "the deny list changed, and holds");
         *self.lock_status() = Status {
@@ -340,6 +351,19 @@ impl Denials {
     fn lock_status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The warning of a list that lost more than half of its entries: nothing tells one that was meant from the first
+/// part of one that is still being written.
+fn shrunk(plan: &DenyListPlan, before: usize, now: usize) -> Option<Problem> {
+    let is_shrunk = before >= LONG && now < before / 2;
+    is_shrunk.then(|| {
+        let message = format!(
+            "the deny list has {now} entries and had {before}: whoever is not in it any more is let in again"
+        );
+        Problem::warning("list-shrunk", &plan.origin, message)
+            .with_hint("write it aside and rename it, so that no part of it is read")
+    })
 }
 
 /// What the task remembers from look to look.

@@ -24,8 +24,27 @@ pub struct DenyIndex {
     serial: Scoped,
     /// By trust domain.
     spiffe: HashMap<Arc<str>, Workloads>,
-    /// A digest of what names certificates, whatever its order.
+    /// A digest of what names certificates and until when, whatever its order.
     certificates: u64,
+    /// How many entries held when it was built.
+    held: Held,
+}
+
+/// How many entries deny at a moment.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Held([usize; DenyKind::ALL.len()]);
+
+impl Held {
+    /// Those of a kind.
+    #[must_use]
+    pub fn of(&self, kind: DenyKind) -> usize {
+        self.0.get(kind as usize).copied().unwrap_or_default()
+    }
+
+    /// True when there is more of any kind than there was.
+    pub(super) fn exceeds(&self, before: &Self) -> bool {
+        self.0.iter().zip(before.0).any(|(now, before)| *now > before)
+    }
 }
 
 /// Values that are meant everywhere, and those that are meant within one issuer or trust.
@@ -46,7 +65,10 @@ struct Workloads {
 }
 
 impl DenyIndex {
-    /// An index over entries. Those that have ended are left out; of several with one name the longest remains.
+    /// An index over entries; of several with one name the longest remains.
+    ///
+    /// Those that have ended stay: a clock that was set ahead by mistake must not lift for good what holds again once
+    /// it is right.
     #[must_use]
     pub fn new(entries: Vec<DenyEntry>, now: SystemTime) -> Self {
         let mut index = Self {
@@ -54,11 +76,14 @@ impl DenyIndex {
             ..Self::default()
         };
         for entry in entries {
-            if entry.holds(now) {
-                index.insert(entry);
-            }
+            index.insert(entry);
         }
         index.entries.shrink_to_fit();
+        index.certificates = index
+            .entries
+            .iter()
+            .fold(0, |sum, entry| sum.wrapping_add(digest_of_certificates(entry)));
+        index.held = index.count(now);
         index
     }
 
@@ -74,19 +99,24 @@ impl DenyIndex {
         self.entries.is_empty()
     }
 
-    /// How many entries there are of a kind.
+    /// How many entries deny at this moment.
     #[must_use]
-    pub fn count(&self, kind: DenyKind) -> usize {
-        match kind {
-            DenyKind::Jti => self.jti.len(),
-            DenyKind::Sub => self.sub.len(),
-            DenyKind::Sid => self.sid.len(),
-            DenyKind::Serial => self.serial.len(),
-            DenyKind::Spiffe => self.spiffe.values().map(Workloads::len).sum(),
+    pub fn count(&self, now: SystemTime) -> Held {
+        let mut held = Held::default();
+        for entry in self.entries.iter().filter(|entry| entry.holds(now)) {
+            if let Some(count) = held.0.get_mut(entry.name.kind() as usize) {
+                *count += 1;
+            }
         }
+        held
     }
 
-    /// A number that differs between lists that deny different certificates.
+    /// How many entries denied when it was built.
+    pub(super) const fn held(&self) -> Held {
+        self.held
+    }
+
+    /// A number that differs between lists that deny different certificates, or the same ones for longer.
     pub(super) const fn certificates(&self) -> u64 {
         self.certificates
     }
@@ -173,11 +203,6 @@ impl DenyIndex {
         match places.entry(key) {
             Entry::Vacant(vacant) => {
                 vacant.insert(next);
-                if matches!(entry.name.kind(), DenyKind::Serial | DenyKind::Spiffe) {
-                    let mut hasher = DefaultHasher::new();
-                    entry.name.hash(&mut hasher);
-                    self.certificates = self.certificates.wrapping_add(hasher.finish());
-                }
                 self.entries.push(entry);
             }
             Entry::Occupied(occupied) => {
@@ -212,11 +237,18 @@ impl DenyIndex {
     }
 }
 
-impl Scoped {
-    fn len(&self) -> usize {
-        self.everywhere.len() + self.within.values().map(Places::len).sum::<usize>()
+/// What an entry adds to the digest. Its end is part of it: one that had ended and is extended denies again what was
+/// verified in between.
+fn digest_of_certificates(entry: &DenyEntry) -> u64 {
+    if !matches!(entry.name.kind(), DenyKind::Serial | DenyKind::Spiffe) {
+        return 0;
     }
+    let mut hasher = DefaultHasher::new();
+    (&entry.name, entry.until).hash(&mut hasher);
+    hasher.finish()
+}
 
+impl Scoped {
     fn find(&self, name: &DenyName) -> Option<&usize> {
         let places = match name.within() {
             None => &self.everywhere,
@@ -227,10 +259,6 @@ impl Scoped {
 }
 
 impl Workloads {
-    fn len(&self) -> usize {
-        self.exact.len() + self.one.len() + self.rest.len()
-    }
-
     const fn places(&self, wildcard: Wildcard) -> &Places {
         match wildcard {
             Wildcard::None => &self.exact,

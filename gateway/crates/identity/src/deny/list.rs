@@ -1,15 +1,16 @@
 //! The deny list of this moment, swapped whole, from both of its sources.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use portcullis_model::TrustId;
 
 use super::entry::{DenyEntry, DenySource};
-use super::index::DenyIndex;
+use super::index::{DenyIndex, Held};
 use super::metrics::DenyMetrics;
 use super::name::TokenNames;
 use crate::mtls::PeerIdentity;
@@ -17,8 +18,9 @@ use crate::pulse::Pulse;
 
 /// Most entries that the admin port holds: it is for what cannot wait, the file for what lasts.
 pub const MAX_ADMIN_ENTRIES: usize = 10_000;
-/// A list that has less than one ended entry in so many is left as it is: an ended entry denies nobody anyway.
-const WORTH_SWEEPING: usize = 8;
+/// How long an entry of the admin port that has ended is kept, by a clock that nobody sets: the other one may have
+/// been set ahead by mistake.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which source of the list is meant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,9 +70,19 @@ pub struct DenyList {
     certificates: AtomicU64,
     sides: ArcSwap<Sides>,
     /// One change at a time.
-    turn: Mutex<()>,
+    turn: Mutex<Turn>,
     metrics: DenyMetrics,
     pulse: Arc<Pulse>,
+}
+
+/// What whoever changes the list remembers from change to change.
+#[derive(Default)]
+struct Turn {
+    /// How many entries of each side held when that was counted last.
+    file: Held,
+    admin: Held,
+    /// Since when an entry of the admin port has ended, by its id.
+    ended: HashMap<Arc<str>, Instant>,
 }
 
 #[derive(Clone, Default)]
@@ -88,19 +100,28 @@ impl Sides {
     }
 }
 
+impl Turn {
+    const fn held(&mut self, side: Side) -> &mut Held {
+        match side {
+            Side::File => &mut self.file,
+            Side::Admin => &mut self.admin,
+        }
+    }
+}
+
 impl DenyList {
     /// An empty list; every change beats the pulse.
     #[must_use]
     pub fn new(pulse: Arc<Pulse>) -> Self {
         let metrics = DenyMetrics::new();
         for side in [Side::File, Side::Admin] {
-            metrics.show(side.as_str(), &DenyIndex::default());
+            metrics.show(side.as_str(), &Held::default());
         }
         Self {
             is_in_use: AtomicBool::new(false),
             certificates: AtomicU64::new(0),
             sides: ArcSwap::default(),
-            turn: Mutex::new(()),
+            turn: Mutex::default(),
             metrics,
             pulse,
         }
@@ -169,27 +190,31 @@ impl DenyList {
     /// Replaces one side whole and gives the one before back: freeing a million entries takes its time, and must not
     /// happen to the request that looked at them last.
     pub fn publish(&self, side: Side, index: DenyIndex) -> Arc<DenyIndex> {
-        let _turn = self.take_turn();
+        let mut turn = self.take_turn();
         let before = self.entries(side);
-        self.swap(side, index);
+        self.swap(side, index, &mut turn);
         before
     }
 
     /// Adds an entry to the admin port's side; one with the same name gives way to it.
     pub fn add(&self, mut entry: DenyEntry, now: SystemTime) -> Added {
-        let _turn = self.take_turn();
+        let mut turn = self.take_turn();
         let id: Arc<str> = Arc::from(entry.name.id());
         entry.source = DenySource::Admin { id: Arc::clone(&id) };
         let mut entries: Vec<DenyEntry> = self.entries(Side::Admin).entries().to_vec();
         let before = entries.len();
         entries.retain(|one| one.name != entry.name);
         let is_new = entries.len() == before;
-        entries.retain(|one| one.holds(now));
         if entries.len() >= MAX_ADMIN_ENTRIES {
-            return Added::Full;
+            // Whatever has ended gives way, one for one: the longest ago first.
+            let ended = entries.iter().enumerate().filter(|(_, one)| !one.holds(now));
+            let Some((place, _)) = ended.min_by_key(|(_, one)| one.until) else {
+                return Added::Full;
+            };
+            entries.remove(place);
         }
         entries.push(entry);
-        self.swap(Side::Admin, DenyIndex::new(entries, now));
+        self.swap(Side::Admin, DenyIndex::new(entries, now), &mut turn);
         if is_new {
             Added::New(id)
         } else {
@@ -199,7 +224,7 @@ impl DenyList {
 
     /// Takes an entry of the admin port back.
     pub fn remove(&self, id: &str, now: SystemTime) -> Removed {
-        let _turn = self.take_turn();
+        let mut turn = self.take_turn();
         let mut entries: Vec<DenyEntry> = self.entries(Side::Admin).entries().to_vec();
         let is_it =
             |entry: &DenyEntry| matches!(&entry.source, DenySource::Admin { id: its } if **its == *id);
@@ -207,23 +232,56 @@ impl DenyList {
             return Removed::Unknown;
         };
         let gone = entries.remove(place);
-        self.swap(Side::Admin, DenyIndex::new(entries, now));
+        self.swap(Side::Admin, DenyIndex::new(entries, now), &mut turn);
         Removed::Gone(gone)
     }
 
-    /// Drops entries that have ended, where they are worth the work; the sides that changed.
-    pub fn sweep(&self, now: SystemTime) -> Vec<Side> {
-        let _turn = self.take_turn();
-        let mut swept = Vec::new();
+    /// Follows the clocks between changes: shows how many entries hold, asks again for what lives when some hold that
+    /// did not (the clock was set back), and forgets those of the admin port that have ended a day ago. The file's
+    /// stay as long as they stand in it. True when the admin port's side changed.
+    pub fn follow_clock(&self, now: SystemTime, mono: Instant) -> bool {
+        let mut turn = self.take_turn();
+        let is_shorter = self.forget_ended(now, mono, &mut turn);
+        let mut hold_again = false;
         for side in [Side::File, Side::Admin] {
-            let index = self.entries(side);
-            let ended = index.entries().iter().filter(|entry| !entry.holds(now)).count();
-            if ended * WORTH_SWEEPING >= index.entries().len().max(1) {
-                self.swap(side, DenyIndex::new(index.entries().to_vec(), now));
-                swept.push(side);
+            let held = self.entries(side).count(now);
+            self.metrics.show(side.as_str(), &held);
+            hold_again |= held.exceeds(turn.held(side));
+            *turn.held(side) = held;
+        }
+        if hold_again {
+            self.certificates.fetch_add(1, Ordering::AcqRel);
+            self.pulse.beat();
+        }
+        is_shorter
+    }
+
+    /// Drops what has ended at every look for a day.
+    fn forget_ended(&self, now: SystemTime, mono: Instant, turn: &mut Turn) -> bool {
+        let admin = self.entries(Side::Admin);
+        let mut ended = HashMap::new();
+        let mut kept = Vec::with_capacity(admin.entries().len());
+        for entry in admin.entries() {
+            let DenySource::Admin { id } = &entry.source else {
+                kept.push(entry.clone());
+                continue;
+            };
+            if entry.holds(now) {
+                kept.push(entry.clone());
+                continue;
+            }
+            let since = turn.ended.get(id).copied().unwrap_or(mono);
+            if mono.saturating_duration_since(since) < KEPT {
+                ended.insert(Arc::clone(id), since);
+                kept.push(entry.clone());
             }
         }
-        swept
+        turn.ended = ended;
+        let is_shorter = kept.len() < admin.entries().len();
+        if is_shorter {
+            self.swap(Side::Admin, DenyIndex::new(kept, now), turn);
+        }
+        is_shorter
     }
 
     fn ask(&self, look: impl Fn(&DenyIndex) -> Option<&DenyEntry>) -> Option<Arc<DenyEntry>> {
@@ -239,14 +297,15 @@ impl DenyList {
         Some(Arc::new(entry.clone()))
     }
 
-    fn take_turn(&self) -> std::sync::MutexGuard<'_, ()> {
+    fn take_turn(&self) -> MutexGuard<'_, Turn> {
         // The list is swapped whole, so a turn that panicked left a whole list behind.
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Swaps one side in; the caller has the turn.
-    fn swap(&self, side: Side, index: DenyIndex) {
-        self.metrics.show(side.as_str(), &index);
+    fn swap(&self, side: Side, index: DenyIndex, turn: &mut Turn) {
+        *turn.held(side) = index.held();
+        self.metrics.show(side.as_str(), &index.held());
         let mut sides = Sides::clone(&self.sides.load());
         let are_others = sides.of(side).certificates() != index.certificates();
         match side {

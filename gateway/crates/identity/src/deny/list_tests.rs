@@ -122,20 +122,71 @@ fn a_full_list_takes_no_more_until_some_have_ended() {
     // Naming somebody anew who is named already needs no room.
     assert!(!matches!(list.add(entry("7", Some(20)), at(1)), Added::Full));
     assert!(matches!(list.add(entry("alice", None), at(10)), Added::New(_)));
+    // One gave way to it, and no more than that.
+    assert_eq!(list.entries(Side::Admin).entries().len(), MAX_ADMIN_ENTRIES);
+}
+
+/// A clock that jumps a year ahead and comes back must not let in whom it passed over.
+#[test]
+fn a_clock_that_was_set_ahead_and_back_lifts_nothing() {
+    let (list, pulse) = list();
+    let mono = Instant::now();
+    list.add(entry("carol", Some(10)), at(1));
+    list.publish(Side::File, DenyIndex::new(vec![entry("alice", Some(10))], at(1)));
+
+    list.follow_clock(at(1_000_000_000), mono);
+    list.add(entry("dave", None), at(1_000_000_000));
+    list.publish(
+        Side::File,
+        DenyIndex::new(vec![entry("alice", Some(10))], at(1_000_000_000)),
+    );
+    assert!(!denies(&list, "alice", 1_000_000_000) && !denies(&list, "carol", 1_000_000_000));
+    let (beats, certificates) = (pulse.count(), list.certificates());
+    list.follow_clock(at(1_000_000_000), mono);
+    assert_eq!((pulse.count(), list.certificates()), (beats, certificates));
+
+    list.follow_clock(at(2), mono);
+
+    assert!(denies(&list, "alice", 2) && denies(&list, "carol", 2));
+    // What lives, and connections to endpoints, were let through in between.
+    assert_eq!(
+        (pulse.count(), list.certificates()),
+        (beats + 1, certificates + 1)
+    );
+    list.follow_clock(at(2), mono);
+    assert_eq!(pulse.count(), beats + 1);
 }
 
 #[test]
-fn sweeping_drops_what_has_ended_when_it_is_worth_it() {
+fn an_entry_of_the_admin_port_is_forgotten_a_day_after_its_end_and_the_file_s_never() {
     let (list, _) = list();
-    let entries = (0..20).map(|number| entry(&number.to_string(), (number < 2).then_some(10)));
-    list.publish(Side::File, DenyIndex::new(entries.collect(), at(1)));
-    list.add(entry("alice", Some(10)), at(1));
+    let mono = Instant::now();
+    list.add(entry("carol", Some(10)), at(1));
+    list.add(entry("dave", None), at(1));
+    list.publish(Side::File, DenyIndex::new(vec![entry("alice", Some(10))], at(1)));
 
-    assert_eq!(list.sweep(at(9)), []);
-    assert_eq!(list.sweep(at(10)), [Side::Admin]);
+    // Whatever the clock says that can be set, a day has to pass.
+    assert!(!list.follow_clock(at(1_000_000_000), mono));
+    assert!(!list.follow_clock(at(1_000_000_000), mono + KEPT - Duration::from_secs(1)));
+    assert_eq!(list.entries(Side::Admin).entries().len(), 2);
+    assert!(list.follow_clock(at(1_000_000_000), mono + KEPT));
 
-    assert_eq!(list.entries(Side::File).entries().len(), 20);
-    assert!(list.entries(Side::Admin).is_empty());
+    assert_eq!(list.entries(Side::Admin).entries().len(), 1);
+    assert!(denies(&list, "dave", 1_000_000_000));
+    assert_eq!(list.entries(Side::File).entries().len(), 1);
+}
+
+#[test]
+fn an_entry_that_holds_again_in_between_is_kept_for_another_day() {
+    let (list, _) = list();
+    let mono = Instant::now();
+    list.add(entry("carol", Some(10)), at(1));
+
+    list.follow_clock(at(11), mono);
+    list.follow_clock(at(2), mono + KEPT / 2);
+    assert!(!list.follow_clock(at(11), mono + KEPT));
+
+    assert!(denies(&list, "carol", 2));
 }
 
 #[test]
@@ -189,7 +240,28 @@ fn only_a_change_of_denied_certificates_asks_for_new_handshakes() {
 
     assert_eq!(publish(vec![entry("alice", None)]), 0);
     assert_eq!(publish(vec![serial.clone(), workload.clone()]), 1);
-    assert_eq!(publish(vec![workload.clone(), entry("bob", None), serial.clone()]), 1);
+    assert_eq!(
+        publish(vec![workload.clone(), entry("bob", None), serial.clone()]),
+        1
+    );
     assert_eq!(publish(vec![serial]), 2);
     assert_eq!(publish(Vec::new()), 3);
+}
+
+/// An entry that had ended let its endpoint in; extending it must reach the connections made then.
+#[test]
+fn an_entry_that_is_extended_asks_for_new_handshakes() {
+    let (list, _) = list();
+    let until = |end| DenyEntry {
+        name: DenyName::parse(DenyKind::Serial, "0a", None).unwrap(),
+        ..entry("alice", end)
+    };
+    list.publish(Side::File, DenyIndex::new(vec![until(Some(10))], at(1)));
+    let before = list.certificates();
+
+    list.publish(Side::File, DenyIndex::new(vec![until(Some(10))], at(11)));
+    assert_eq!(list.certificates(), before);
+    list.publish(Side::File, DenyIndex::new(vec![until(Some(20))], at(11)));
+
+    assert_eq!(list.certificates(), before + 1);
 }

@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::index::DenyIndex;
+use super::index::Held;
 use super::name::DenyKind;
 
-/// Entries by kind and source (`file`, `admin`).
+/// Entries that deny, by kind and source (`file`, `admin`).
 pub const DENY_ENTRIES: &str = "portcullis_identity_deny_entries";
 /// Credentials that were refused by an entry, by its kind.
 pub const DENY_HITS: &str = "portcullis_identity_deny_hits_total";
@@ -15,6 +15,8 @@ pub const DENY_HITS: &str = "portcullis_identity_deny_hits_total";
 pub const DENY_LOADS: &str = "portcullis_identity_deny_loads_total";
 /// When the file was last read well, in seconds since the epoch.
 pub const DENY_LOADED: &str = "portcullis_identity_deny_loaded_timestamp_seconds";
+/// Readings of the file that left less than half of its entries.
+pub const DENY_SHRUNK: &str = "portcullis_identity_deny_shrunk_total";
 /// 1 while the file on disk cannot be used and the last good list holds.
 pub const DENY_LOAD_FAILED: &str = "portcullis_identity_deny_load_failed";
 
@@ -25,6 +27,7 @@ pub struct DenyMetrics {
     pub(super) hits: IntCounterVec,
     loads: IntCounterVec,
     loaded: IntGauge,
+    shrunk: IntCounter,
     load_failed: IntGauge,
 }
 
@@ -38,7 +41,7 @@ impl DenyMetrics {
     pub fn new() -> Self {
         let metrics = Self {
             entries: IntGaugeVec::new(
-                Opts::new(DENY_ENTRIES, "Entries of the deny list."),
+                Opts::new(DENY_ENTRIES, "Entries of the deny list that have not ended."),
                 &["kind", "source"],
             )
             .expect("a valid metric name"),
@@ -54,6 +57,11 @@ impl DenyMetrics {
             .expect("a valid metric name"),
             loaded: IntGauge::new(DENY_LOADED, "When the deny list's file was last read well.")
                 .expect("a valid metric name"),
+            shrunk: IntCounter::new(
+                DENY_SHRUNK,
+                "Readings of the deny list's file that left less than half of its entries.",
+            )
+            .expect("a valid metric name"),
             load_failed: IntGauge::new(
                 DENY_LOAD_FAILED,
                 "1 while the deny list's file cannot be used and the last good list holds.",
@@ -79,15 +87,22 @@ impl DenyMetrics {
         registry.register(Box::new(self.hits.clone()))?;
         registry.register(Box::new(self.loads.clone()))?;
         registry.register(Box::new(self.loaded.clone()))?;
+        registry.register(Box::new(self.shrunk.clone()))?;
         registry.register(Box::new(self.load_failed.clone()))
     }
 
     /// The file was read well at this moment, and what stands in it holds.
     pub fn loaded(&self, now: SystemTime) {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.loaded.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        self.loaded
+            .set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
         self.loads.with_label_values(&["published"]).inc();
         self.load_failed.set(0);
+    }
+
+    /// The file has less than half of the entries that it had.
+    pub fn shrunk(&self) {
+        self.shrunk.inc();
     }
 
     /// The file on disk cannot be used, and what was read before holds.
@@ -107,10 +122,10 @@ impl DenyMetrics {
         self.load_failed.get() != 0
     }
 
-    /// Shows how many entries a source has now.
-    pub(super) fn show(&self, source: &str, index: &DenyIndex) {
+    /// Shows how many entries of a source deny now.
+    pub(super) fn show(&self, source: &str, held: &Held) {
         for kind in DenyKind::ALL {
-            let count = i64::try_from(index.count(kind)).unwrap_or(i64::MAX);
+            let count = i64::try_from(held.of(kind)).unwrap_or(i64::MAX);
             self.entries
                 .with_label_values(&[kind.as_str(), source])
                 .set(count);

@@ -14,7 +14,7 @@ mod metrics;
 mod name;
 
 pub use entry::{DenyEntry, DenySource};
-pub use index::DenyIndex;
+pub use index::{DenyIndex, Held};
 pub use list::{Added, DenyList, MAX_ADMIN_ENTRIES, Removed, Side};
-pub use metrics::{DENY_ENTRIES, DENY_HITS, DENY_LOAD_FAILED, DENY_LOADED, DENY_LOADS, DenyMetrics};
+pub use metrics::{DENY_ENTRIES, DENY_HITS, DENY_LOAD_FAILED, DENY_LOADED, DENY_LOADS, DENY_SHRUNK, DenyMetrics};
 pub use name::{DenyKind, DenyName, DenyNameFault, TokenNames};
