@@ -129,10 +129,11 @@ async fn a_list_that_broke_vanished_or_was_emptied_leaves_the_last_good_one_in_f
     let seen = scene.seen();
     let mut alice = scene.person(&scene.corp, "alice", json!({})).await;
     let path = scene.gateway.path("deny.yaml");
-    let ways: [(&str, Damage<'_>); 4] = [
+    let ways: [(&str, Damage<'_>); 5] = [
         ("unknown-key", Box::new(|| scene.write_list("- sbu: bob\n"))),
         ("yaml-syntax", Box::new(|| scene.write_list("- [sub, bob"))),
         ("empty-file", Box::new(|| scene.write_list(""))),
+        ("unfinished-file", Box::new(|| scene.write_list("- sub: ali"))),
         ("unreadable-file", Box::new(|| fs::remove_file(&path).unwrap())),
     ];
     for (code, break_it) in ways {
@@ -155,7 +156,7 @@ async fn a_list_that_broke_vanished_or_was_emptied_leaves_the_last_good_one_in_f
     let failed = seen
         .metric("portcullis_identity_deny_loads_total", &[r#"outcome="failed""#])
         .await;
-    assert_eq!(failed, 4.0);
+    assert_eq!(failed, 5.0);
 
     scene.write_list("- sub: bob\n");
 
@@ -169,6 +170,35 @@ async fn a_list_that_broke_vanished_or_was_emptied_leaves_the_last_good_one_in_f
         seen.metric("portcullis_identity_deny_load_failed", &[]).await,
         0.0
     );
+}
+
+/// Written in place, and looked at while half of it stood there at the end of a line.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_which_less_than_half_is_left_holds_and_is_told() {
+    let list = |count: usize| -> String { (0..count).map(|number| format!("- sub: a{number}\n")).collect() };
+    let scene = Scene::with_list(&list(40));
+    let shrunk = async || {
+        let seen = scene.seen();
+        seen.metric("portcullis_identity_deny_shrunk_total", &[]).await
+    };
+
+    scene.write_list(&list(20));
+    entries_seen(&scene, "sub", 20).await;
+    assert_eq!(shrunk().await, 0.0);
+    scene.write_list(&list(9));
+    entries_seen(&scene, "sub", 9).await;
+
+    wait_until("the warning", || async {
+        let view = scene.seen().json("/deny").await;
+        (view["file"]["problems"][0]["code"] == "list-shrunk" && view["file"]["is_current"] == true)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(shrunk().await, 1.0);
+    // A short list comes and goes.
+    scene.write_list("[]");
+    entries_seen(&scene, "sub", 0).await;
+    assert_eq!(shrunk().await, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

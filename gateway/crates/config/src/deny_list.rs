@@ -43,6 +43,9 @@ pub fn read_deny_list(plan: &DenyListPlan) -> Result<Vec<DenyEntry>, Refused> {
         .and_then(|bytes| match String::from_utf8(bytes) {
             Ok(text) => {
                 let entries = entries(&text, &name, &mut problems);
+                if !problems.has_errors() && !is_finished(&text) {
+                    problems.push(unfinished(&text, &name));
+                }
                 if problems.has_errors() {
                     files.sources.show(&name, text.into());
                 }
@@ -144,6 +147,31 @@ pub fn unknown_names(entries: &[DenyEntry], identity: &IdentityPlan) -> Problems
 
 fn entries(text: &str, name: &Arc<str>, problems: &mut Problems) -> Option<Vec<DenyEntry>> {
     lines::read(text, name).or_else(|| read_yaml(text, name, problems))
+}
+
+/// False when the last line is not ended, and what comes next in it could be missing: `- sub: ali` is a good entry,
+/// and not the one that was meant. A list in brackets ends with its own.
+fn is_finished(text: &str) -> bool {
+    let mut content = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with(['#', '%']) && *line != "---");
+    text.ends_with('\n') || content.next().is_some_and(|line| line.starts_with('['))
+}
+
+fn unfinished(text: &str, name: &Arc<str>) -> Problem {
+    let last = Origin {
+        file: Arc::clone(name),
+        line: u32::try_from(text.lines().count()).unwrap_or(u32::MAX),
+        column: 1,
+        ..Origin::default()
+    };
+    Problem::error(
+        "unfinished-file",
+        &last,
+        "the last line of the deny list is not ended",
+    )
+    .with_hint("end it with a newline, and write the file aside and rename it, so that no part of it is read")
 }
 
 fn read_yaml(text: &str, name: &Arc<str>, problems: &mut Problems) -> Option<Vec<DenyEntry>> {

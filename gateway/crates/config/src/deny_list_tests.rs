@@ -135,7 +135,7 @@ fn every_problem_is_told_with_its_line_and_column() {
 
 #[test]
 fn a_reason_is_one_short_line() {
-    assert!(read(&format!("- {{ sub: a, reason: {} }}", "r".repeat(200))).is_ok());
+    assert!(read(&format!("- {{ sub: a, reason: {} }}\n", "r".repeat(200))).is_ok());
     assert_eq!(
         problems(&format!("- {{ sub: a, reason: {} }}", "r".repeat(201))),
         ["1:21 out-of-range"]
@@ -152,6 +152,30 @@ fn an_empty_file_is_refused_and_an_empty_list_is_not() {
     assert_eq!(problems(""), ["0:0 empty-file"]);
     assert_eq!(problems("# nobody\n"), ["0:0 empty-file"]);
     assert_eq!(read("[]").unwrap(), []);
+}
+
+/// What was written of it so far is a good list as well, with other names in it, and shorter.
+#[test]
+fn a_list_that_ends_within_a_line_is_refused_and_one_in_brackets_need_not_end_it() {
+    for (text, place) in [
+        ("- sub: alice\n- sub: bo", "2:1 unfinished-file"),
+        ("- { sub: alice }\n- { sub: bob }", "2:1 unfinished-file"),
+        ("# who left\n---\n- jti: a]", "3:1 unfinished-file"),
+    ] {
+        assert_eq!(problems(text), [place], "{text}");
+        assert!(read(&format!("{text}\n")).is_ok(), "{text}");
+        assert!(read(&format!("{text}\r\n")).is_ok(), "{text}");
+    }
+    for text in [
+        "[]",
+        "# nobody\n[]",
+        "---\n[{ sub: alice }]",
+        "[{ \"sub\": \"alice\" },\n {\"sub\": \"bob\"}]",
+    ] {
+        assert!(read(text).is_ok(), "{text}");
+    }
+    // The admin port's entries are written whole and renamed, by us.
+    assert!(read_kept_entries(r#"[{ "sub": "alice" }]"#).is_ok());
 }
 
 #[test]
