@@ -12,12 +12,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portcullis_model::{Principal, Proof, Reason, Rejection, TrustId};
+use portcullis_model::{Principal, Reason, Rejection, TrustId};
 
 use crate::boards::Boards;
 use crate::deny::DenyEntry;
 use crate::jwt::Verified;
-use crate::mtls::PeerIdentity;
+use crate::mtls::{PeerIdentity, over};
 
 /// By what a principal was proven; a clone shares it.
 #[derive(Clone)]
@@ -49,7 +49,8 @@ impl Standing {
 
     /// Asks again whether the proof holds: its time, then the deny list.
     ///
-    /// `principal` is the one that was proven, `peer` the certificate of its connection.
+    /// `principal` is the one that was proven, `peer` the certificate of its connection. Of a chain only the leaf's time
+    /// is looked at: whether its path still holds is for a trust to say, which knows what it needs of the chain.
     ///
     /// # Errors
     /// Returns the rejection that a new request with the same proof would meet.
@@ -60,10 +61,13 @@ impl Standing {
         peer: Option<&PeerIdentity>,
         now: SystemTime,
     ) -> Result<(), Rejection> {
-        if principal.expires_at.is_some_and(|end| now >= end) {
-            return Err(expired(principal.proof));
-        }
         match (&self.0, peer) {
+            (Rest::Token(_), _) if principal.expires_at.is_some_and(|end| now >= end) => {
+                Err(expired(Reason::TokenExpired, "exp passed"))
+            }
+            (Rest::Certificate(_), Some(peer)) if peer.has_ended(now) => {
+                Err(expired(Reason::CertificateExpired, "the certificate ended"))
+            }
             (Rest::Token(verified), _) => {
                 let entry = boards.denied.denies_token(&verified.names, now);
                 refuse_denied(Reason::TokenRevoked, entry)
@@ -77,15 +81,12 @@ impl Standing {
     }
 }
 
-/// The end of what a certificate proves: the earliest end in its chain. A chain may carry certificates that its
-/// verification had no use for; when one of those has ended already, the leaf's own end counts.
+/// When what a certificate proves has to be asked about again: at the first end in its chain that lies ahead. A chain may
+/// carry certificates that its verification had no use for, so that nothing need have ended then; the next end is waited
+/// for after that. In the past once all have ended.
 #[must_use]
 pub fn end_of(peer: &PeerIdentity, now: SystemTime) -> SystemTime {
-    if now <= peer.valid_until {
-        peer.valid_until
-    } else {
-        peer.not_after
-    }
+    over(peer.end_ahead(now))
 }
 
 fn refuse_denied(reason: Reason, entry: Option<Arc<DenyEntry>>) -> Result<(), Rejection> {
@@ -95,14 +96,8 @@ fn refuse_denied(reason: Reason, entry: Option<Arc<DenyEntry>>) -> Result<(), Re
     }
 }
 
-fn expired(proof: Proof) -> Rejection {
-    match proof {
-        Proof::Mtls => Rejection::new(Reason::CertificateExpired)
-            .with_private("the certificate ended while the exchange was under way"),
-        Proof::Jwt | Proof::None => {
-            Rejection::new(Reason::TokenExpired).with_private("exp passed while the exchange was under way")
-        }
-    }
+fn expired(reason: Reason, what: &str) -> Rejection {
+    Rejection::new(reason).with_private(format!("{what} while the exchange was under way"))
 }
 
 /// Without the claims.

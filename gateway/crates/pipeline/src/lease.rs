@@ -66,7 +66,10 @@ impl Lease {
 /// rests on whoever the principal is.
 pub(crate) fn end_of_proof(principal: &Principal, peer: Option<&PeerIdentity>, now: Now) -> Option<Instant> {
     let shown = peer.map(|peer| standing::end_of(peer, now.wall));
-    let end = principal.expires_at.into_iter().chain(shown).min()?;
+    // The end that was next in a chain when it proved the principal need not have ended anything.
+    let is_shown = principal.proof == portcullis_model::Proof::Mtls;
+    let end = principal.expires_at.filter(|_| !is_shown);
+    let end = end.into_iter().chain(shown).min()?;
     let left = end.duration_since(now.wall).unwrap_or_default();
     // An end that the clock cannot tell is none that anybody lives to see.
     now.mono.checked_add(left)

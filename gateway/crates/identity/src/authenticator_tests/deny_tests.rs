@@ -23,16 +23,6 @@ impl Setup {
             .publish(Side::File, DenyIndex::new(entries, now()));
     }
 
-    fn judge_peer(&self, peer: &PeerIdentity) -> Result<Authenticated, Rejection> {
-        self.authenticator.authenticate_offline(
-            Credentials {
-                headers: &HeaderMap::new(),
-                peer: Some(peer),
-            },
-            now(),
-        )
-    }
-
     fn tokens(&self, outcome: &str) -> u64 {
         let labels = ["customers", outcome];
         self.boards.metrics.tokens.with_label_values(&labels).get()

@@ -91,6 +91,18 @@ impl Setup {
             .await
     }
 
+    fn judge_peer(&self, peer: &PeerIdentity) -> Result<Authenticated, Rejection> {
+        self.judge_peer_at(peer, now())
+    }
+
+    fn judge_peer_at(&self, peer: &PeerIdentity, now: SystemTime) -> Result<Authenticated, Rejection> {
+        let credentials = Credentials {
+            headers: &HeaderMap::new(),
+            peer: Some(peer),
+        };
+        self.authenticator.authenticate_offline(credentials, now)
+    }
+
     fn refusal(&self, token: &str) -> Reason {
         self.judge(token).unwrap_err().reason
     }
@@ -134,6 +146,7 @@ mod examination_tests;
 mod keys_tests;
 mod memory_tests;
 mod rules_tests;
+mod standing_tests;
 mod svid_tests;
 
 #[test]

@@ -60,13 +60,8 @@ struct Case<'a> {
 impl Case<'_> {
     fn examine(&self, runtime: &IdentityRuntime) -> CertificateExamination {
         let denied = &*runtime.parts.boards.denied;
-        let handshake = match self.peer.chain.split_first() {
-            Some((leaf, rest)) => {
-                let id = self.peer.spiffe_id.as_ref().ok();
-                self.trust.verify(leaf, rest, id, self.now).map(|_| ())
-            }
-            None => Err(TrustFault::Chain(webpki::Error::UnknownIssuer)),
-        };
+        let intermediates = self.peer.chain.get(1..).unwrap_or_default();
+        let handshake = self.trust.verify(self.peer, intermediates, self.now).map(drop);
         let judged = self.trust.judge(self.peer, self.now);
         let is_denied = denied
             .denies_certificate(self.peer, &self.trust.id, self.now)
@@ -212,7 +207,8 @@ impl Case<'_> {
                     "the Workload API delivers it to the running gateway; `pem` beside `spiffe` does without",
                 ),
             ),
-            Err(TrustFault::OtherDomain) => (Skipped, String::new(), None),
+            // Each has a check of its own.
+            Err(TrustFault::OtherDomain | TrustFault::Unreadable) => (Skipped, String::new(), None),
             Err(TrustFault::Chain(error)) => match self.has_own_check(error) {
                 true => (Skipped, String::new(), None),
                 false => (
@@ -279,9 +275,12 @@ impl Case<'_> {
             Err(TrustFault::Revocation(fault)) => {
                 (Failed, fault.to_string(), Some(advice_on_revocation(fault)))
             }
-            Err(TrustFault::OtherDomain | TrustFault::NoBundle | TrustFault::Chain(_)) => {
-                (Skipped, String::new(), None)
-            }
+            Err(
+                TrustFault::Unreadable
+                | TrustFault::OtherDomain
+                | TrustFault::NoBundle
+                | TrustFault::Chain(_),
+            ) => (Skipped, String::new(), None),
         };
         CertificateCheck {
             name,

@@ -1,5 +1,6 @@
 //! A peer's certificate chain and the SPIFFE ID in it, parsed once per connection.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -12,6 +13,8 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_ALT_NAME};
 use x509_parser::prelude::FromDer;
 
+/// Farther than any certificate's end: the year 9999.
+const FAR: Duration = Duration::from_secs(253_402_300_800);
 /// Longest SPIFFE ID that we accept: what the SPIFFE standard asks every implementation to support.
 const MAX_SPIFFE_ID: usize = 2048;
 
@@ -52,10 +55,9 @@ pub struct PeerIdentity {
     pub not_before: SystemTime,
     /// When the leaf ends.
     pub not_after: SystemTime,
-    /// From when every certificate of the chain is valid.
-    pub valid_from: SystemTime,
-    /// Until when every certificate of the chain is valid.
-    pub valid_until: SystemTime,
+    /// When the certificates of the chain are valid that can be read, the leaf's first. What cannot be read is never
+    /// part of a path that is accepted, so that its time is nobody's concern.
+    validities: Arc<[Validity]>,
     /// SHA-256 of the leaf.
     pub fingerprint: [u8; 32],
     /// SHA-256 of the whole chain: what a verdict on the chain is remembered by.
@@ -68,11 +70,17 @@ pub struct PeerIdentity {
     pub(super) forwarded: OnceLock<Arc<str>>,
 }
 
+/// When one certificate is valid: from the one moment through the second of the other (RFC 5280 section 4.1.2.5).
+#[derive(Clone, Copy, Debug)]
+struct Validity {
+    not_before: SystemTime,
+    not_after: SystemTime,
+}
+
 /// What one leaf says.
 struct Leaf {
     spiffe_id: Result<SpiffeId, PeerIdentityFault>,
-    not_before: SystemTime,
-    not_after: SystemTime,
+    validity: Validity,
     serial: String,
     subject: String,
 }
@@ -95,24 +103,17 @@ impl PeerIdentity {
         // The parser promises not to panic; a mistake in it must cost a refusal, not a worker.
         let unreadable = || Leaf::unreadable(PeerIdentityFault::Unreadable);
         let leaf = catch_unwind(AssertUnwindSafe(|| read_leaf(der))).unwrap_or_else(|_| unreadable());
-        let (valid_from, valid_until) =
-            chain
-                .iter()
-                .skip(1)
-                .fold((leaf.not_before, leaf.not_after), |(from, until), certificate| {
-                    let (starts, ends) = catch_unwind(AssertUnwindSafe(|| read_validity(certificate)))
-                        .unwrap_or_default()
-                        .unwrap_or(NEVER);
-                    (from.max(starts), until.min(ends))
-                });
+        let above = chain.iter().skip(1).filter_map(|certificate| {
+            catch_unwind(AssertUnwindSafe(|| read_validity(certificate))).unwrap_or_default()
+        });
+        let validities = std::iter::once(leaf.validity).chain(above).collect();
 
         Self {
             chain,
             spiffe_id: leaf.spiffe_id,
-            not_before: leaf.not_before,
-            not_after: leaf.not_after,
-            valid_from,
-            valid_until,
+            not_before: leaf.validity.not_before,
+            not_after: leaf.validity.not_after,
+            validities,
             fingerprint,
             chain_fingerprint: whole.finalize().into(),
             serial: leaf.serial.into(),
@@ -121,9 +122,55 @@ impl PeerIdentity {
         }
     }
 
+    /// When the first certificate of the chain ends.
+    #[must_use]
+    pub fn valid_until(&self) -> SystemTime {
+        let ends = self.validities.iter().map(|validity| validity.not_after);
+        ends.min().unwrap_or(self.not_after)
+    }
+
+    /// The first end of a certificate of the chain that has not passed, whether a path needs that certificate or not;
+    /// the leaf's when all have.
+    pub(crate) fn end_ahead(&self, now: SystemTime) -> SystemTime {
+        let ends = self.validities.iter().map(|validity| validity.not_after);
+        ends.filter(|end| now < over(*end))
+            .min()
+            .unwrap_or(self.not_after)
+    }
+
+    /// True once the leaf has ended.
+    pub(crate) fn has_ended(&self, now: SystemTime) -> bool {
+        over(self.not_after) <= now
+    }
+
+    /// The time around `now` in which no certificate of the chain begins or ends: as far as the clock goes, what a path
+    /// is found to be now it is found to be throughout.
+    pub(crate) fn steady_around(&self, now: SystemTime) -> Range<SystemTime> {
+        let mut steady = SystemTime::UNIX_EPOCH..SystemTime::UNIX_EPOCH.checked_add(FAR).unwrap_or(now);
+        for moment in self
+            .validities
+            .iter()
+            .flat_map(|validity| [validity.not_before, over(validity.not_after)])
+        {
+            if moment <= now {
+                steady.start = steady.start.max(moment);
+            } else {
+                steady.end = steady.end.min(moment);
+            }
+        }
+        steady
+    }
+
+    /// True when the leaf could be read. Path building may make something of one that could not, of which nothing here
+    /// is known, not even its serial number.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.serial.is_empty()
+    }
+
     /// What endpoints are told of the certificate, without who says it.
     pub(crate) fn forwarded_element(&self) -> &str {
-        self.forwarded.get_or_init(|| super::forwarded::element(self).into())
+        self.forwarded
+            .get_or_init(|| super::forwarded::element(self).into())
     }
 }
 
@@ -131,8 +178,10 @@ impl Leaf {
     fn unreadable(fault: PeerIdentityFault) -> Self {
         Self {
             spiffe_id: Err(fault),
-            not_before: SystemTime::UNIX_EPOCH,
-            not_after: SystemTime::UNIX_EPOCH,
+            validity: Validity {
+                not_before: SystemTime::UNIX_EPOCH,
+                not_after: SystemTime::UNIX_EPOCH,
+            },
             serial: String::new(),
             subject: String::new(),
         }
@@ -152,23 +201,28 @@ fn read_leaf(der: &[u8]) -> Leaf {
 
     Leaf {
         spiffe_id: workload_of(&certificate),
-        not_before: at(certificate.validity().not_before.timestamp()),
-        not_after: at(certificate.validity().not_after.timestamp()),
+        validity: validity_of(&certificate),
         serial: certificate.tbs_certificate.serial.to_str_radix(16),
         subject: certificate.subject().to_string(),
     }
 }
 
-/// An empty window, for what cannot be read.
-const NEVER: (SystemTime, SystemTime) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH);
-
-fn read_validity(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
+fn read_validity(der: &[u8]) -> Option<Validity> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(validity_of(&certificate))
+}
+
+fn validity_of(certificate: &X509Certificate<'_>) -> Validity {
     let validity = certificate.validity();
-    Some((
-        at(validity.not_before.timestamp()),
-        at(validity.not_after.timestamp()),
-    ))
+    Validity {
+        not_before: at(validity.not_before.timestamp()),
+        not_after: at(validity.not_after.timestamp()),
+    }
+}
+
+/// The first moment at which what ends then has ended: the second itself still counts.
+pub(crate) fn over(end: SystemTime) -> SystemTime {
+    end.checked_add(Duration::from_secs(1)).unwrap_or(end)
 }
 
 /// The moment of a timestamp; before the epoch counts as the epoch.

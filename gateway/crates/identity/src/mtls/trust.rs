@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::anchors::{Anchors, ChainFault, Usage};
 use super::crl::{Cleared, Revocation, RevocationFault};
+use super::first_to_accept::{Refusal, Weight};
 use super::peer::PeerIdentity;
 use super::workload::WorkloadBoard;
 
@@ -41,7 +42,6 @@ pub(crate) enum AnchorSource {
 }
 
 impl AnchorSource {
-    /// The anchors that do not change without a new configuration.
     pub(crate) fn given(&self) -> Option<&Anchors> {
         match self {
             Self::AnyDomain(anchors) | Self::Domain(_, anchors) => Some(anchors),
@@ -53,6 +53,8 @@ impl AnchorSource {
 /// Why a chain is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TrustFault {
+    #[error("the certificate cannot be read")]
+    Unreadable,
     #[error("the SPIFFE ID is of another trust domain")]
     OtherDomain,
     #[error("no bundle of the trust domain has arrived")]
@@ -70,14 +72,13 @@ pub(crate) struct CertificateRefusal {
     pub(crate) check: Cow<'static, str>,
 }
 
-/// A remembered verdict on a chain, good while every certificate of it is within its validity.
+/// A remembered verdict on a chain.
 #[derive(Clone, Copy)]
-enum Verdict {
-    /// Until the first of the lists ends that cleared it.
-    Trusted {
-        until: SystemTime,
-    },
-    Untrusted(Reason),
+struct Verdict {
+    /// From when to when: until a certificate of the chain begins or ends, or the first of the lists that cleared it.
+    from: SystemTime,
+    until: SystemTime,
+    said: Result<(), Reason>,
 }
 
 /// A chain that is trusted.
@@ -85,6 +86,32 @@ enum Verdict {
 pub(crate) struct Accepted {
     /// True when that was remembered.
     pub(crate) is_remembered: bool,
+    /// Until when, as long as the trust's generation stays.
+    pub(crate) until: SystemTime,
+}
+
+impl Refusal for TrustFault {
+    fn weight(&self) -> Weight {
+        match self {
+            Self::Revocation(_) => Weight::Final,
+            Self::Chain(_) | Self::Unreadable => Weight::Telling,
+            Self::OtherDomain | Self::NoBundle => Weight::Beside,
+        }
+    }
+}
+
+impl Refusal for CertificateRefusal {
+    fn weight(&self) -> Weight {
+        let is_of_revocation = matches!(
+            self.reason,
+            Reason::CertificateRevoked | Reason::CertificateStatusUnknown
+        );
+        if is_of_revocation {
+            Weight::Final
+        } else {
+            Weight::Telling
+        }
+    }
 }
 
 impl Trust {
@@ -130,6 +157,16 @@ impl Trust {
         }
     }
 
+    /// The anchors that do not change without a new configuration.
+    pub(crate) fn given_anchors(&self) -> Option<&Anchors> {
+        self.source.given()
+    }
+
+    /// What it knows of revocation.
+    pub(crate) const fn revocation(&self) -> Option<&Revocation> {
+        self.revocation.as_ref()
+    }
+
     /// Finds the workload that a peer proves to be, and whether its chain was remembered.
     pub(crate) fn judge(
         &self,
@@ -140,7 +177,7 @@ impl Trust {
             reason: Reason::CertificateSpiffeId,
             check: fault.to_string().into(),
         })?;
-        if now > peer.not_after {
+        if peer.has_ended(now) {
             return Err(CertificateRefusal {
                 reason: Reason::CertificateExpired,
                 check: "the certificate has expired".into(),
@@ -157,44 +194,46 @@ impl Trust {
         now: SystemTime,
     ) -> Result<Accepted, CertificateRefusal> {
         let key = (peer.chain_fingerprint, self.generation());
-        let is_valid_now = peer.valid_from <= now && now <= peer.valid_until;
-        if is_valid_now {
-            match self.verdicts.get(&key) {
-                Some(Verdict::Trusted { until }) if now < until => {
-                    return Ok(Accepted { is_remembered: true });
-                }
-                Some(Verdict::Untrusted(reason)) => {
+        if let Some(verdict) = self.verdicts.get(&key)
+            && (verdict.from..verdict.until).contains(&now)
+        {
+            return match verdict.said {
+                Ok(()) => Ok(Accepted {
+                    is_remembered: true,
+                    until: verdict.until,
+                }),
+                Err(reason) => {
                     let check = format!("trust {}: the chain was not accepted before", self.id);
-                    return Err(CertificateRefusal {
+                    Err(CertificateRefusal {
                         reason,
                         check: check.into(),
-                    });
+                    })
                 }
-                Some(Verdict::Trusted { .. }) | None => {}
-            }
+            };
         }
-        let verified = match peer.chain.split_first() {
-            Some((leaf, intermediates)) => {
-                self.verify(leaf, intermediates, peer.spiffe_id.as_ref().ok(), now)
-            }
-            None => Err(TrustFault::Chain(webpki::Error::UnknownIssuer)),
-        };
-        let (verdict, answer) = match verified {
+        // Whatever else the chain carries: who is asked must not be made to look twice within that time.
+        let steady = peer.steady_around(now);
+        let intermediates = peer.chain.get(1..).unwrap_or_default();
+        let (until, answer) = match self.verify(peer, intermediates, now) {
             Ok(cleared) => {
-                let until = cleared.map_or(Some(peer.valid_until), |cleared| cleared.until);
-                let verdict = until.map(|until| Verdict::Trusted {
-                    until: until.min(peer.valid_until),
-                });
-                (verdict, Ok(Accepted { is_remembered: false }))
+                // A status that could not be told is told by another list, which is another generation.
+                let listed = cleared.and_then(|cleared| cleared.until);
+                let until = listed.map_or(steady.end, |listed| listed.min(steady.end));
+                let is_remembered = false;
+                (until, Ok(Accepted { is_remembered, until }))
             }
-            Err(fault) => {
-                let refusal = self.refusal(&fault);
-                (Some(Verdict::Untrusted(refusal.reason)), Err(refusal))
-            }
+            Err(fault) => (steady.end, Err(self.refusal(&fault))),
         };
-        if let Some(verdict) = verdict.filter(|_| is_valid_now) {
-            self.verdicts.insert(key, verdict);
-        }
+        let said = match &answer {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(refusal.reason),
+        };
+        let verdict = Verdict {
+            from: steady.start,
+            until,
+            said,
+        };
+        self.verdicts.insert(key, verdict);
         answer
     }
 
@@ -205,15 +244,17 @@ impl Trust {
                 Reason::CertificateStatusUnknown
             }
             TrustFault::Chain(webpki::Error::CertExpired { .. }) => Reason::CertificateExpired,
-            TrustFault::Chain(_) | TrustFault::OtherDomain | TrustFault::NoBundle => {
-                Reason::CertificateUntrusted
-            }
+            TrustFault::Chain(_)
+            | TrustFault::Unreadable
+            | TrustFault::OtherDomain
+            | TrustFault::NoBundle => Reason::CertificateUntrusted,
         };
         let check = match fault {
             TrustFault::Chain(error) => format!("trust {}: {fault}: {error}", self.id),
-            TrustFault::OtherDomain | TrustFault::NoBundle | TrustFault::Revocation(_) => {
-                format!("trust {}: {fault}", self.id)
-            }
+            TrustFault::Unreadable
+            | TrustFault::OtherDomain
+            | TrustFault::NoBundle
+            | TrustFault::Revocation(_) => format!("trust {}: {fault}", self.id),
         };
         CertificateRefusal {
             reason,
@@ -221,18 +262,20 @@ impl Trust {
         }
     }
 
-    /// Verifies a client's chain, leaf first; of one trust domain's anchors only its own IDs pass.
+    /// Verifies a client's leaf over the intermediates that came with it; of one trust domain's anchors only its own
+    /// IDs pass.
     pub(crate) fn verify(
         &self,
-        leaf: &CertificateDer<'_>,
+        peer: &PeerIdentity,
         intermediates: &[CertificateDer<'_>],
-        id: Option<&SpiffeId>,
         now: SystemTime,
     ) -> Result<Option<Cleared>, TrustFault> {
+        let leaf = peer.chain.first().filter(|_| peer.is_readable());
+        let leaf = leaf.ok_or(TrustFault::Unreadable)?;
         match &self.source {
             AnchorSource::AnyDomain(_) => {}
             AnchorSource::Domain(domain, _) | AnchorSource::Delivered(domain, _) => {
-                if !id.is_some_and(|id| id.is_member_of(domain)) {
+                if !peer.spiffe_id.as_ref().is_ok_and(|id| id.is_member_of(domain)) {
                     return Err(TrustFault::OtherDomain);
                 }
             }

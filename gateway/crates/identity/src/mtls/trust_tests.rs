@@ -163,3 +163,88 @@ fn an_overlong_chain_is_not_looked_at() {
         Reason::CertificateUntrusted
     );
 }
+
+/// A chain with an authority between the leaf and the root, whose time ends on 1 January 2030.
+fn deep(root: &TestCa) -> Vec<CertificateDer<'static>> {
+    let between = root.authority("between", |params| {
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1)
+    });
+    let mut chain = between.leaf(&[WEB]).chain;
+    chain.extend(between.anchors());
+    chain
+}
+
+/// Whoever is let in chooses what stands beside the chain: it must not choose what a request costs.
+#[test]
+fn a_verdict_is_remembered_whatever_stands_beside_the_chain() {
+    let (root, other) = (TestCa::new("root"), TestCa::new("other"));
+    let ended = root.authority("ended", |params| {
+        params.not_after = rcgen::date_time_ymd(2026, 1, 1)
+    });
+    let to_come = root.authority("to come", |params| {
+        params.not_before = rcgen::date_time_ymd(2030, 1, 1)
+    });
+    let junk = CertificateDer::from(b"not a certificate".to_vec());
+
+    for decoy in [junk, ended.anchors().remove(0), to_come.anchors().remove(0)] {
+        let mut chain = deep(&root);
+        chain.push(decoy);
+        let peer = PeerIdentity::from_chain(&chain);
+        let good = trust(AnchorSource::AnyDomain(anchors(&root)));
+        let bad = trust(AnchorSource::AnyDomain(anchors(&other)));
+
+        assert!(!good.judge(&peer, now()).unwrap().1);
+        assert!(good.judge(&peer, now()).unwrap().1);
+        assert!(!bad.judge(&peer, now()).unwrap_err().check.contains("before"));
+        assert!(bad.judge(&peer, now()).unwrap_err().check.contains("before"));
+    }
+}
+
+/// RFC 5280 section 4.1.2.5: a certificate is valid through the second of its end.
+#[test]
+fn a_remembered_verdict_ends_when_a_certificate_of_the_chain_begins_or_ends() {
+    let root = TestCa::new("root");
+    let trust = trust(AnchorSource::AnyDomain(anchors(&root)));
+    let peer = PeerIdentity::from_chain(&deep(&root));
+    // 1 January 2030, 00:00.
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000);
+    let begins = root.authority("between", |params| {
+        params.not_before = rcgen::date_time_ymd(2030, 1, 1)
+    });
+    let mut early = begins.leaf(&[WEB]).chain;
+    early.extend(begins.anchors());
+    let early = PeerIdentity::from_chain(&early);
+
+    for moment in [now(), end, end + Duration::from_millis(999)] {
+        assert!(trust.judge(&peer, moment).is_ok());
+    }
+    assert_eq!(
+        trust
+            .judge(&peer, end + Duration::from_secs(1))
+            .unwrap_err()
+            .reason,
+        Reason::CertificateExpired
+    );
+    assert!(trust.judge(&peer, now()).is_ok(), "the clock was set back");
+
+    for moment in [now(), now(), end - Duration::from_millis(1)] {
+        assert!(trust.judge(&early, moment).is_err());
+    }
+    assert!(trust.judge(&early, end).is_ok());
+}
+
+/// Its serial number is not known then, so that no deny list could name it.
+#[test]
+fn a_leaf_that_is_not_read_is_refused_whatever_path_building_makes_of_it() {
+    let ca = TestCa::new("ca");
+    let trust = trust(AnchorSource::AnyDomain(anchors(&ca)));
+    let read = peer(&ca, WEB);
+    let mut unread = peer(&ca, WEB);
+    unread.serial = "".into();
+
+    assert!(trust.accept(&read, now()).is_ok());
+    assert_eq!(
+        trust.accept(&unread, now()).unwrap_err().reason,
+        Reason::CertificateUntrusted
+    );
+}

@@ -34,7 +34,7 @@ impl Svid {
     /// When the first certificate of the chain ends.
     #[must_use]
     pub fn valid_until(&self) -> SystemTime {
-        PeerIdentity::from_chain(&self.chain).valid_until
+        PeerIdentity::from_chain(&self.chain).valid_until()
     }
 }
 

@@ -13,7 +13,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::certificate::provider;
-use crate::mtls::{PeerIdentity, RevocationFault, Trust, TrustFault};
+use crate::mtls::{PeerIdentity, RevocationFault, Trust, TrustFault, first_to_accept};
 
 /// Most anchor names that are sent as hints; a longer list says nothing to the client.
 const MAX_HINTS: usize = 64;
@@ -63,17 +63,14 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         let peer = PeerIdentity::from_chain(std::slice::from_ref(end_entity));
         let now = system_time(now);
-        let mut error = Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        for trust in &self.trusts {
-            match trust.verify(end_entity, intermediates, peer.spiffe_id.as_ref().ok(), now) {
-                Ok(_) => return Ok(ClientCertVerified::assertion()),
-                Err(TrustFault::Chain(fault)) => error = certificate_error(fault).into(),
-                // Nothing else that another trust finds wrong says as much.
-                Err(TrustFault::Revocation(fault)) => return Err(revocation_error(&fault).into()),
-                Err(TrustFault::OtherDomain | TrustFault::NoBundle) => {}
-            }
+        match first_to_accept(&self.trusts, |trust| trust.verify(&peer, intermediates, now)) {
+            Ok(_) => Ok(ClientCertVerified::assertion()),
+            Err(refused) => Err(refused
+                .map_or(CertificateError::UnknownIssuer, |(_, fault)| {
+                    in_rustls_words(fault)
+                })
+                .into()),
         }
-        Err(error)
     }
 
     fn verify_tls12_signature(
@@ -115,6 +112,16 @@ pub(crate) fn system_time(now: UnixTime) -> SystemTime {
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
+/// Why a trust does not accept a chain, in rustls' words, from which it chooses the alert.
+fn in_rustls_words(fault: TrustFault) -> CertificateError {
+    match fault {
+        TrustFault::Chain(fault) => certificate_error(fault),
+        TrustFault::Revocation(fault) => revocation_error(&fault),
+        TrustFault::Unreadable => CertificateError::BadEncoding,
+        TrustFault::OtherDomain | TrustFault::NoBundle => CertificateError::UnknownIssuer,
+    }
+}
+
 /// A refusal for revocation in rustls' words.
 pub(crate) const fn revocation_error(fault: &RevocationFault) -> CertificateError {
     match fault {
@@ -125,7 +132,7 @@ pub(crate) const fn revocation_error(fault: &RevocationFault) -> CertificateErro
     }
 }
 
-/// The same failure in rustls' words, from which it chooses the alert.
+/// A failure of path building in rustls' words.
 pub(crate) fn certificate_error(error: webpki::Error) -> CertificateError {
     match error {
         webpki::Error::BadDer | webpki::Error::BadDerTime | webpki::Error::TrailingData(_) => {

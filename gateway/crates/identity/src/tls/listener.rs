@@ -1,28 +1,26 @@
-//! The TLS side of a listener: one rustls configuration per certificate and client-certificate policy.
+//! The material of a listener: one rustls configuration per certificate and client-certificate policy.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
-use http::HeaderValue;
-use http::header::WWW_AUTHENTICATE;
-use portcullis_model::{Reason, Rejection};
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, version};
 
 use super::certificate::{Names, provider};
+use super::client_policy::ClientPolicy;
 use super::client_verifier::ClientVerifier;
 use super::shown::Shown;
-use crate::authenticator::CERTIFICATE_CHALLENGE;
 use crate::boards::Clock;
-use crate::deny::{DenyEntry, DenyList};
+use crate::deny::DenyList;
 use crate::fault::IdentityFault;
-use crate::mtls::{CertificateRefusal, Generation, PeerIdentity, Trust, WorkloadBoard};
+use crate::mtls::{Generation, WorkloadBoard};
 use crate::plan::ClientCertificates;
+
+mod judging;
 
 /// TLS 1.2 sessions kept per configuration; tickets need no room.
 const SESSIONS: usize = 1024;
@@ -42,14 +40,6 @@ pub enum NoCertificate {
         #[source]
         cause: IdentityFault,
     },
-}
-
-/// What a name asks of a client, its trusts resolved.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientPolicy {
-    pub(crate) mode: ClientCertificates,
-    /// Empty when the mode is off.
-    pub(crate) trusts: Vec<Arc<Trust>>,
 }
 
 /// What a listener is built of.
@@ -73,8 +63,10 @@ pub struct ListenerTls {
     certificates: Vec<Shown>,
     /// Distinct policies; the first is the listener's own.
     policies: Vec<ClientPolicy>,
-    /// The position in `policies` of names that differ from the listener.
+    /// The position in `policies` of whole names that differ from the listener.
     hosts: BTreeMap<String, usize>,
+    /// The same of what follows the `*.` of a wildcard.
+    wildcards: BTreeMap<String, usize>,
     /// By certificate, then by policy.
     configurations: Vec<Vec<Configuration>>,
     alpn: Vec<&'static str>,
@@ -99,19 +91,24 @@ impl ListenerTls {
             return Err(IdentityFault::EmptyChain);
         }
         let mut policies = vec![parts.client];
-        let mut hosts = BTreeMap::new();
+        let (mut hosts, mut wildcards) = (BTreeMap::new(), BTreeMap::new());
         for (name, policy) in parts.hosts {
             let present = policies.iter().position(|known| known.asks_the_same(&policy));
             let position = present.unwrap_or_else(|| {
                 policies.push(policy);
                 policies.len() - 1
             });
-            hosts.insert(name.to_ascii_lowercase(), position);
+            let name = name.to_ascii_lowercase();
+            match name.strip_prefix("*.") {
+                Some(parent) => wildcards.insert(parent.to_owned(), position),
+                None => hosts.insert(name, position),
+            };
         }
         let mut listener = Self {
             certificates: parts.certificates,
             policies,
             hosts,
+            wildcards,
             configurations: Vec::new(),
             alpn: parts.alpn,
             workload: parts.workload,
@@ -141,7 +138,7 @@ impl ListenerTls {
     /// When no certificate covers the name, or the one that does cannot be shown now.
     pub fn server_config(&self, sni: Option<&str>) -> Result<Arc<ServerConfig>, NoCertificate> {
         let name = sni.map(canonical);
-        let written = || name.clone().unwrap_or_default();
+        let written = || name.clone().unwrap_or_default().into_owned();
         let certificate = self
             .certificate_for(name.as_deref())
             .ok_or_else(|| NoCertificate::UnknownName(written()))?;
@@ -151,76 +148,6 @@ impl ListenerTls {
                 name: written(),
                 cause,
             })
-    }
-
-    /// Whether a request for `host` (without its port) may travel on a connection that asked for `sni`.
-    ///
-    /// False when the names differ in what they ask of a client, or when the certificate that was shown does not
-    /// cover the host: then the answer is 421. A client that asks for no name may name an address as its host.
-    #[must_use]
-    pub fn is_directed(&self, sni: Option<&str>, host: &str) -> bool {
-        let sni = sni.map(canonical);
-        let host = canonical(host.trim_start_matches('[').trim_end_matches(']'));
-        if sni.as_deref() == Some(host.as_str()) {
-            return true;
-        }
-        if self.policy_for(sni.as_deref()) != self.policy_for(Some(&host)) {
-            return false;
-        }
-        let is_address = host.parse::<IpAddr>().is_ok();
-        if sni.is_none() && is_address {
-            return true;
-        }
-        let position = self.certificate_for(sni.as_deref());
-        let names = position
-            .and_then(|position| self.certificates.get(position))
-            .map(Shown::names);
-        match names {
-            Some(Some(names)) => names.cover(&host),
-            // An SVID for every name that nothing else covers: the host has to be one of those.
-            Some(None) => self.certificate_for(Some(&host)) == position,
-            None => false,
-        }
-    }
-
-    /// Whether a handshake for `sni` would still accept the certificate that a connection showed, or that it showed
-    /// none: what a connection was given before a certificate was revoked, before its anchor went or before one was
-    /// required does not outlive that.
-    ///
-    /// # Errors
-    /// Why not, in a rejection that a request gets.
-    pub fn still_accepts(
-        &self,
-        sni: Option<&str>,
-        peer: Option<&PeerIdentity>,
-        now: SystemTime,
-    ) -> Result<(), Rejection> {
-        // Most listeners ask the same of every name, and need not spell it canonically for every request.
-        let position = if self.hosts.is_empty() {
-            0
-        } else {
-            self.policy_for(sni.map(canonical).as_deref())
-        };
-        let Some(policy) = self.policies.get(position) else {
-            return Ok(());
-        };
-        let refused = match peer {
-            Some(peer) => policy.judge(peer, now),
-            None if policy.mode == ClientCertificates::Require => Some(CertificateRefusal {
-                reason: Reason::CertificateMissing,
-                check: "the name requires a certificate by now".into(),
-            }),
-            None => None,
-        };
-        let rejection = match (refused, peer) {
-            (Some(refusal), _) => Rejection::new(refusal.reason).with_private(refusal.check),
-            (None, Some(peer)) => match policy.denial(&self.denied, peer, now) {
-                Some(entry) => entry.rejection(Reason::CertificateRevoked),
-                None => return Ok(()),
-            },
-            (None, None) => return Ok(()),
-        };
-        Err(rejection.with_header(WWW_AUTHENTICATE, HeaderValue::from_static(CERTIFICATE_CHALLENGE)))
     }
 
     /// The certificates, in the order written.
@@ -233,7 +160,7 @@ impl ListenerTls {
         let name = canonical(name);
         let concrete = name
             .strip_prefix("*.")
-            .map_or_else(|| name.clone(), |parent| format!("any.{parent}"));
+            .map_or_else(|| name.to_string(), |parent| format!("any.{parent}"));
         self.certificate_for(Some(&concrete)).is_some()
     }
 
@@ -254,7 +181,7 @@ impl ListenerTls {
     /// What the name asks of a client, as a position in `policies`.
     fn policy_for(&self, name: Option<&str>) -> usize {
         let Some(name) = name else { return 0 };
-        let by_wildcard = || self.hosts.get(&format!("*.{}", name.split_once('.')?.1));
+        let by_wildcard = || self.wildcards.get(name.split_once('.')?.1);
         self.hosts.get(name).or_else(by_wildcard).copied().unwrap_or(0)
     }
 
@@ -337,50 +264,6 @@ impl ListenerTls {
     }
 }
 
-impl ClientPolicy {
-    fn asks_the_same(&self, other: &Self) -> bool {
-        let ids = |policy: &Self| {
-            policy
-                .trusts
-                .iter()
-                .map(|trust| trust.id.clone())
-                .collect::<Vec<_>>()
-        };
-        self.mode == other.mode && (self.mode == ClientCertificates::Off || ids(self) == ids(other))
-    }
-
-    /// Why no trust of it accepts the certificate any more; `None` when one does, or none is asked.
-    fn judge(&self, peer: &PeerIdentity, now: SystemTime) -> Option<CertificateRefusal> {
-        let mut refused: Option<CertificateRefusal> = None;
-        for trust in &self.trusts {
-            match trust.accept(peer, now) {
-                Ok(_) => return None,
-                // That it was revoked says more than that another trust does not know it.
-                Err(refusal) if refusal.reason == Reason::CertificateRevoked => refused = Some(refusal),
-                Err(refusal) => refused = refused.or(Some(refusal)),
-            }
-        }
-        refused
-    }
-
-    /// The entry of the deny list that names a certificate under the trust that accepts it, if one does.
-    fn denial(&self, denied: &DenyList, peer: &PeerIdentity, now: SystemTime) -> Option<Arc<DenyEntry>> {
-        if !denied.is_in_use() {
-            return None;
-        }
-        let trust = self.trusts.iter().find(|trust| trust.accept(peer, now).is_ok())?;
-        denied.denies_certificate(peer, &trust.id, now)
-    }
-
-    /// The greatest of its trusts: a new number is greater than every one before it.
-    fn generation(&self) -> Generation {
-        self.trusts.iter().fold((0, 0), |(delivered, lists), trust| {
-            let of_trust = trust.generation();
-            (delivered.max(of_trust.0), lists.max(of_trust.1))
-        })
-    }
-}
-
 fn resolver(certified: &Arc<CertifiedKey>) -> Arc<dyn ResolvesServerCert> {
     Arc::new(SingleCertAndKey::from(Arc::unwrap_or_clone(Arc::clone(
         certified,
@@ -388,8 +271,13 @@ fn resolver(certified: &Arc<CertifiedKey>) -> Arc<dyn ResolvesServerCert> {
 }
 
 /// Lower case, without the root's dot.
-fn canonical(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+fn canonical(name: &str) -> Cow<'_, str> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,15 @@ use rustls::{ClientConfig, Error, HandshakeKind, NamedGroup, ProtocolVersion};
 use super::*;
 use crate::boards::Boards;
 use crate::compile::{IdentityRuntime, compile};
-use crate::deny::{DenyEntry, DenyIndex, DenyKind, DenyName, DenySource, Side};
 use crate::mtls::WorkloadIdentity;
 use crate::plan::{
     CertifiedKeyPlan, ClientCertificatesPlan, IdentityPlan, ListenerTlsPlan, ShownPlan, TrustAnchors,
     TrustPlan,
 };
 use crate::testing::{Dialled, TestCa, TestLeaf, boards, client_config, dial, now};
+
+#[path = "judging_tests.rs"]
+mod judging_tests;
 
 const WEB: &str = "spiffe://corp.example/web";
 
@@ -324,112 +326,4 @@ fn an_unknown_name_is_refused_and_no_name_gets_the_first_certificate() {
         Err(NoCertificate::UnknownName(name)) if name == "other.example.com"
     ));
     assert!(listener.server_config(None).is_ok());
-}
-
-#[test]
-fn a_request_may_travel_under_a_name_that_shares_certificate_and_policy() {
-    let strict = [
-        ("admin.example.com", ClientCertificates::Require),
-        ("*.lab.example.com", ClientCertificates::Request),
-    ];
-    let names: &[&[&str]] = &[
-        &[
-            "api.example.com",
-            "www.example.com",
-            "admin.example.com",
-            "*.lab.example.com",
-            "10.0.0.1",
-        ],
-        &["other.example.com"],
-    ];
-    let setup = Setup::new(names, ClientCertificates::Off, &strict);
-    let listener = setup.listener();
-    let directed = |sni, host| listener.is_directed(sni, host);
-
-    assert!(directed(Some("api.example.com"), "api.example.com"));
-    assert!(directed(Some("api.example.com"), "WWW.example.com."));
-    assert!(directed(Some("API.example.com"), "www.example.com"));
-    assert!(directed(Some("api.example.com"), "10.0.0.1"));
-    assert!(directed(Some("a.lab.example.com"), "b.lab.example.com"));
-    assert!(directed(None, "api.example.com"));
-    assert!(directed(None, "192.0.2.1"));
-    assert!(directed(None, "[::1]"));
-
-    assert!(!directed(Some("api.example.com"), "admin.example.com"));
-    assert!(!directed(Some("admin.example.com"), "api.example.com"));
-    assert!(!directed(Some("api.example.com"), "a.lab.example.com"));
-    assert!(!directed(Some("api.example.com"), "other.example.com"));
-    assert!(!directed(Some("api.example.com"), "192.0.2.1"));
-    assert!(!directed(None, "admin.example.com"));
-    assert!(!directed(None, "other.example.com"));
-}
-
-/// RFC 9110 section 11.6.1 asks for a challenge in every 401.
-#[test]
-fn an_open_connection_is_given_what_its_handshake_would_be_given_today() {
-    let (old, new) = (TestCa::new("old"), TestCa::new("new"));
-    let domain = TrustDomain::new("corp.example").unwrap();
-    let anchors = TrustAnchors::TrustDomain(domain.clone(), None);
-    let hosts = [("admin.example.com", ClientCertificates::Require)];
-    let setup = Setup::with_anchors(API, ClientCertificates::Request, &hosts, old, anchors);
-    let deliver = |ca: &TestCa| {
-        let bundles = [(domain.clone(), ca.anchors())].into();
-        let delivery = WorkloadIdentity {
-            bundles,
-            ..WorkloadIdentity::default()
-        };
-        setup.boards.workload.publish(delivery).unwrap()
-    };
-    deliver(&setup.client_ca);
-    let peer = PeerIdentity::from_chain(&setup.client_ca.leaf(&[WEB]).chain);
-    let listener = setup.listener();
-    let of = |name, peer| listener.still_accepts(Some(name), peer, now());
-
-    for name in ["api.example.com", "admin.example.com"] {
-        assert!(of(name, Some(&peer)).is_ok());
-    }
-    assert!(
-        of("api.example.com", None).is_ok(),
-        "a certificate is only requested"
-    );
-    let missing = of("admin.example.com", None).unwrap_err();
-    assert_eq!(missing.reason, Reason::CertificateMissing);
-    let (name, _) = &missing.detail.unwrap().headers[0];
-    assert_eq!(name, http::header::WWW_AUTHENTICATE);
-
-    deliver(&new);
-    for name in ["api.example.com", "admin.example.com"] {
-        assert_eq!(
-            of(name, Some(&peer)).unwrap_err().reason,
-            Reason::CertificateUntrusted
-        );
-    }
-}
-
-#[test]
-fn an_open_connection_is_given_nothing_once_its_certificate_is_denied() {
-    let setup = Setup::new(API, ClientCertificates::Request, &[]);
-    let listener = setup.listener();
-    let peer = PeerIdentity::from_chain(&setup.client_ca.leaf(&[WEB]).chain);
-    let neighbour = PeerIdentity::from_chain(&setup.client_ca.leaf(&["spiffe://corp.example/api"]).chain);
-    let of = |peer| listener.still_accepts(Some("api.example.com"), Some(peer), now());
-    assert!(of(&peer).is_ok() && of(&neighbour).is_ok());
-
-    let entry = DenyEntry {
-        name: DenyName::parse(DenyKind::Spiffe, WEB, None).unwrap(),
-        until: None,
-        reason: None,
-        source: DenySource::File {
-            file: "deny.yaml".into(),
-            line: 4,
-            column: 3,
-        },
-    };
-    let list = DenyIndex::new(vec![entry], now());
-    setup.boards.denied.publish(Side::File, list);
-
-    let refused = of(&peer).unwrap_err();
-    assert_eq!(refused.reason, Reason::CertificateRevoked);
-    assert_eq!(refused.detail.unwrap().decided_by.unwrap().line, 4);
-    assert!(of(&neighbour).is_ok());
 }

@@ -1,5 +1,7 @@
 //! The way of an admitted request to an endpoint and back: one attempt after another, one piece of evidence each.
 
+use std::time::SystemTime;
+
 use http::{HeaderMap, StatusCode};
 use portcullis_model::{Reason, Rejection, Stage};
 use portcullis_routing::attempt::Failure;
@@ -74,13 +76,21 @@ impl Exchange {
         let peer = connection.peer_identity().filter(|peer| {
             // A rehearsal made no handshake that could have verified it.
             forwarding.tells_certificate()
-                && (self.is_offline || self.snapshot.identity.vouches_for(at, peer, now))
+                && (self.is_offline
+                    || self.is_vouched_for(admitted, now)
+                    || self.snapshot.identity.vouches_for(at, peer, now))
         });
         let principal = &admitted.principal;
         match self.is_offline {
             true => forwarding.rehearse(principal, peer, now, headers),
             false => forwarding.write(principal, peer, now, headers),
         }
+    }
+
+    /// True while what was found of the certificate when the request came cannot have changed.
+    fn is_vouched_for(&self, admitted: &Admitted, now: SystemTime) -> bool {
+        let until = admitted.canonical.vouched_until;
+        until.is_some_and(|until| now < until) && self.beats() == self.pulse().count()
     }
 
     /// `retry`: an attempt ended without an answer, and why. `Ok`: call `select_endpoint` again.

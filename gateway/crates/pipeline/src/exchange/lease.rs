@@ -59,6 +59,8 @@ impl Exchange {
             self.progress = progress;
             return Ok(());
         };
+        // What was found of the certificate was found under other beats.
+        admitted.canonical.vouched_until = None;
         let verdict = if is_other {
             let endpoint = self.attempts.endpoint().cloned();
             let region = endpoint.as_ref().map(|endpoint| &endpoint.region);

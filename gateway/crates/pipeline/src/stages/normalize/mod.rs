@@ -10,6 +10,7 @@ mod query;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::{HeaderMap, Method};
 use portcullis_model::{Query, Reason, Rejection, RequestHead, Stage, UrlScheme};
@@ -57,6 +58,9 @@ pub struct Canonical {
     pub wants_other_upgrade: bool,
     /// True when a body follows.
     pub has_body: bool,
+    /// Until when a trust of the listener accepts the certificate of the connection, as long as no pulse beats; `None`
+    /// where that would have to be asked.
+    pub(crate) vouched_until: Option<SystemTime>,
 }
 
 impl Canonical {
@@ -77,14 +81,14 @@ impl Canonical {
 
 /// Brings a request to its canonical form, or refuses it.
 pub(crate) fn normalize(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Box<Canonical>, Rejection> {
-    let canonical = canonical(context, raw)?;
+    let mut canonical = canonical(context, raw)?;
     context.record.host = Arc::clone(&canonical.host);
     context.record.path = Arc::clone(&canonical.path);
     context.record.client = canonical.client;
     // Whatever an untrusted peer said of a trace is gone by now.
     context.trace.continue_from(&canonical.headers);
     context.record.trace_id = trace_id(context.trace);
-    refuse_misdirected(context, &canonical.host)?;
+    canonical.vouched_until = refuse_misdirected(context, &canonical.host)?;
     context.note(Stage::Normalize, None, || {
         let query = if canonical.query.text.is_empty() {
             ""
@@ -138,6 +142,7 @@ fn canonical(context: &mut Context<'_>, raw: RawHead<'_>) -> Result<Box<Canonica
         wants_websocket,
         wants_other_upgrade: upgrade.is_some() && !wants_websocket,
         has_body: raw.has_body,
+        vouched_until: None,
     }))
 }
 
@@ -150,23 +155,17 @@ const fn default_port(scheme: UrlScheme) -> u16 {
 }
 
 /// 421 when the connection was made for a name that asks for less than this host does, or that its certificate
-/// does not cover (RFC 9110 section 15.5.20; CVE-2026-48491); 401 when its handshake would not succeed today.
-pub(crate) fn refuse_misdirected(context: &Context<'_>, host: &str) -> Result<(), Rejection> {
+/// does not cover (RFC 9110 section 15.5.20; CVE-2026-48491); 401 when its handshake would not succeed today. Otherwise
+/// until when a trust accepts its certificate, as long as no pulse beats.
+pub(crate) fn refuse_misdirected(context: &Context<'_>, host: &str) -> Result<Option<SystemTime>, Rejection> {
     let Some(tls) = &context.connection.tls else {
-        return Ok(());
+        return Ok(None);
     };
-    let Some(listener) = context
-        .snapshot
-        .identity
-        .listener_tls(&context.connection.listener)
-    else {
-        return Ok(());
+    let identity = &context.snapshot.identity;
+    let Some(listener) = identity.listener_tls(&context.connection.listener) else {
+        return Ok(None);
     };
-    if !listener.is_directed(tls.sni.as_deref(), host) {
-        return Err(Rejection::new(Reason::Misdirected));
-    }
     // What the handshake accepted may have been revoked, or have ended, since, and more may be asked by now; on a
     // public route nobody else looks.
-    let peer = tls.peer.as_deref();
-    listener.still_accepts(tls.sni.as_deref(), peer, context.now.wall)
+    listener.judge_request(tls.sni.as_deref(), host, tls.peer.as_deref(), context.now.wall)
 }
