@@ -109,7 +109,7 @@ impl Boards {
             tokens: Arc::new(TokenCache::new()),
             workload,
             crls: Arc::new(crls),
-            assertions: Arc::new(AssertionBoard::new()),
+            assertions: Arc::new(AssertionBoard::new(clock.clone())),
             denied: Arc::new(DenyList::new(Arc::clone(&pulse))),
             pulse,
             metrics,

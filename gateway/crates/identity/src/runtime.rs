@@ -150,10 +150,9 @@ impl IdentityRuntime {
     /// The key set by which endpoints verify assertions, those included that were signed before a reload.
     #[must_use]
     pub fn assertion_keys(&self) -> serde_json::Value {
-        let now = self.parts.boards.clock.wall();
         match &self.parts.signer {
-            Some(signer) => signer.key_set(now),
-            None => self.parts.boards.assertions.key_set(&[], now),
+            Some(signer) => signer.key_set(),
+            None => self.parts.boards.assertions.key_set(&[]),
         }
     }
 

@@ -47,6 +47,8 @@ pub(crate) fn at(offset: i64) -> i64 {
 pub(crate) struct TestClock {
     start: Instant,
     passed: Arc<Mutex<Duration>>,
+    /// By how many seconds the wall's clock was put forward, or back.
+    put: Arc<Mutex<i64>>,
 }
 
 impl TestClock {
@@ -54,7 +56,20 @@ impl TestClock {
         Self {
             start: Instant::now(),
             passed: Arc::default(),
+            put: Arc::default(),
         }
+    }
+
+    /// Puts the wall's clock forward or back, as whoever sets a machine's time does: no time passes.
+    pub(crate) fn put_by(&self, seconds: i64) {
+        *self.put.lock().unwrap() += seconds;
+    }
+
+    pub(crate) fn wall(&self) -> SystemTime {
+        let put = *self.put.lock().unwrap();
+        let by = Duration::from_secs(put.unsigned_abs());
+        let passed = now() + self.passed();
+        if put < 0 { passed - by } else { passed + by }
     }
 
     pub(crate) fn advance(&self, by: Duration) {
@@ -73,7 +88,7 @@ impl TestClock {
         let (monotonic, wall) = (self.clone(), self.clone());
         Clock::new(
             move || monotonic.instant(),
-            move || now() + *wall.passed.lock().unwrap(),
+            move || wall.wall(),
         )
     }
 }

@@ -79,6 +79,8 @@ struct Remembered {
     value: HeaderValue,
     /// From this second since the epoch on, another one is signed.
     renew: u64,
+    /// It was signed in this one: before it, the clock was put back meanwhile.
+    issued: u64,
 }
 
 impl Signer {
@@ -110,30 +112,25 @@ impl Signer {
         let window = Window::from(now, self.plan.lifetime, principal.expires_at);
         let asked = Asked { principal, audience };
         if let Some(found) = self.remembered.get(&asked)
-            && window.issued < found.renew
+            && (found.issued..found.renew).contains(&window.issued)
         {
             self.counters.remembered.inc();
             return Ok(Some(found.value));
         }
-        let value = self.sign(principal, audience, window, now).inspect_err(|_| {
+        let value = self.sign(principal, audience, window).inspect_err(|_| {
             self.counters.refused.inc();
         })?;
         self.counters.signed.inc();
         let found = Remembered {
             value: value.clone(),
             renew: window.renew,
+            issued: window.issued,
         };
         self.remembered.insert(Said::of(principal, audience), found);
         Ok(Some(value))
     }
 
-    fn sign(
-        &self,
-        principal: &Principal,
-        audience: &str,
-        window: Window,
-        now: SystemTime,
-    ) -> Result<HeaderValue, Rejection> {
+    fn sign(&self, principal: &Principal, audience: &str, window: Window) -> Result<HeaderValue, Rejection> {
         let broken = |what: &dyn fmt::Display| {
             Rejection::new(Reason::Internal).with_private(format!("no identity assertion: {what}"))
         };
@@ -142,7 +139,7 @@ impl Signer {
         let id = URL_SAFE_NO_PAD.encode(id);
         let claims = Claims::of(principal, (&self.plan.issuer, audience), window, &id);
         let claims = serde_json::to_vec(&claims).map_err(|error| broken(&error))?;
-        let key = self.signing_key(now).map_err(|refusal| broken(&refusal))?;
+        let key = self.signing_key().map_err(|refusal| broken(&refusal))?;
         let token = key
             .sign(&claims, window.end)
             .map_err(|refusal| broken(&refusal))?;
@@ -160,10 +157,10 @@ impl Signer {
         Ok(value)
     }
 
-    fn signing_key(&self, now: SystemTime) -> Result<Arc<SigningKey>, KeyRefusal> {
+    fn signing_key(&self) -> Result<Arc<SigningKey>, KeyRefusal> {
         match &self.keys {
             Keys::Given(keys) => keys.first().cloned().ok_or(KeyRefusal::NotPem),
-            Keys::Made(rotate) => self.board.signing(self.turns(*rotate), now),
+            Keys::Made(rotate) => self.board.signing(self.turns(*rotate)),
         }
     }
 
@@ -175,28 +172,27 @@ impl Signer {
     }
 
     /// The key set by which assertions are verified.
-    pub(crate) fn key_set(&self, now: SystemTime) -> Value {
+    pub(crate) fn key_set(&self) -> Value {
         match &self.keys {
-            Keys::Given(keys) => self.board.key_set(keys, now),
+            Keys::Given(keys) => self.board.key_set(keys),
             Keys::Made(rotate) => {
                 // A key set that is asked for takes turns too: the next key is published in time. Without random
                 // numbers there is no next key, and the present ones are still told.
-                let _ = self.board.signing(self.turns(*rotate), now);
-                self.board.made_key_set(now)
+                let _ = self.board.signing(self.turns(*rotate));
+                self.board.made_key_set()
             }
         }
     }
 
     /// Another signer, or none, follows: what this one signed can be verified until it ends.
-    pub(crate) fn retire(&self, now: SystemTime) {
+    pub(crate) fn retire(&self) {
         match &self.keys {
             Keys::Given(keys) => {
                 for key in keys {
-                    self.board.retire(key, self.plan.lifetime, now);
+                    self.board.retire(key, self.plan.lifetime);
                 }
             }
-            // They stay on the board, and are told until what they signed has ended.
-            Keys::Made(_) => {}
+            Keys::Made(_) => self.board.retire_made(self.plan.lifetime),
         }
     }
 }

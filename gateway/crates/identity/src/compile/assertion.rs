@@ -17,6 +17,9 @@ const NO_ISSUER: &str = "spiffe";
 impl Compiler<'_> {
     /// The signer; the previous one goes on where it would say the same, with what it remembers.
     pub(super) fn signer(&mut self) -> Option<Arc<Signer>> {
+        if self.plan.assertion.is_some() {
+            self.check_issuer_names();
+        }
         let previous = self.previous.and_then(|previous| previous.signer.as_ref());
         let signer = match &self.plan.assertion {
             None => None,
@@ -26,12 +29,13 @@ impl Compiler<'_> {
             },
         };
         if let Some(previous) = previous {
-            previous.retire(self.boards.clock.wall());
+            previous.retire();
         }
         signer
     }
 
-    fn new_signer(&mut self, plan: &AssertionPlan) -> Option<Arc<Signer>> {
+    /// Issuers come and go while the signer stays, so they are looked at each time.
+    fn check_issuer_names(&mut self) {
         for issuer in &self.plan.issuers {
             if issuer.id.as_str().eq_ignore_ascii_case(NO_ISSUER) {
                 let message = "an issuer of this name could have its subjects taken for workloads: \
@@ -40,6 +44,9 @@ impl Compiler<'_> {
                 self.problems.push(problem.with_hint("give it another name"));
             }
         }
+    }
+
+    fn new_signer(&mut self, plan: &AssertionPlan) -> Option<Arc<Signer>> {
         let keys = match &plan.keys {
             AssertionKeys::Given(plans) => Keys::Given(self.signing_keys(plans)?),
             AssertionKeys::Made(rotate) => Keys::Made(*rotate),

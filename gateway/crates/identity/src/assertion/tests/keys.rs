@@ -138,6 +138,80 @@ fn a_key_whose_turn_came_late_is_published_before_it_signs_all_the_same() {
     assert_ne!(long_lived(&scene), old);
 }
 
+/// The key that signs now; the principal is another one each time, so that nothing remembered is sent.
+fn signs(scene: &Scene) -> String {
+    let mut principal = workload();
+    principal.expires_at = Some(now() + DAY * 30 + scene.clock.passed());
+    decode_header(scene.token(&principal)).unwrap().kid.unwrap()
+}
+
+/// Whoever verifies asks for the keys by time that passes, whatever our clock is set to.
+#[test]
+fn a_key_made_here_is_published_before_it_signs_although_the_clock_is_put_forward() {
+    let scene = Scene::set(AssertionKeys::Made(DAY));
+    let old = signs(&scene);
+    scene.clock.advance(DAY - LIFETIME);
+    assert_eq!(scene.kids().len(), 2, "the next one is published");
+
+    scene.clock.put_by(3600);
+
+    assert_eq!(signs(&scene), old);
+    scene.clock.advance(LIFETIME + KEY_SET_MAX_AGE - Duration::from_secs(1));
+    assert_eq!(signs(&scene), old);
+    scene.clock.advance(Duration::from_secs(1));
+    assert_ne!(signs(&scene), old);
+}
+
+#[test]
+fn keys_take_turns_although_the_clock_is_put_back() {
+    let scene = Scene::set(AssertionKeys::Made(DAY));
+    let old = signs(&scene);
+
+    scene.clock.put_by(-7 * 24 * 3600);
+    scene.clock.advance(DAY);
+    assert_eq!(scene.kids().len(), 2, "the next one is published");
+    scene.clock.advance(LIFETIME + KEY_SET_MAX_AGE);
+
+    assert_ne!(signs(&scene), old);
+}
+
+/// Elsewhere the clock is as it was, and what was signed holds.
+#[test]
+fn a_key_that_signs_no_more_is_published_for_its_time_although_the_clock_is_put_forward() {
+    let given_keys = || given(&[&key_pem()]);
+    for (before, after) in [
+        (given_keys(), given_keys()),
+        (AssertionKeys::Made(DAY), given_keys()),
+        (given_keys(), AssertionKeys::Made(DAY)),
+    ] {
+        let mut scene = Scene::set(before);
+        let old = signs(&scene);
+        scene.reload(&plan(after));
+
+        scene.clock.put_by(3600);
+
+        assert!(scene.kids().contains(&old));
+        scene.clock.advance(LIFETIME + LEEWAY);
+        assert!(scene.kids().contains(&old));
+        scene.clock.advance(Duration::from_secs(1));
+        assert!(!scene.kids().contains(&old));
+    }
+}
+
+#[test]
+fn a_reload_that_is_refused_often_pushes_no_key_out() {
+    let mut scene = Scene::set(given(&[&key_pem()]));
+    let old = signs(&scene);
+    scene.reload(&plan(given(&[&key_pem()])));
+
+    for _ in 0..200 {
+        let refused = plan(given(&[&"no key".to_owned()]));
+        assert!(compile(&refused, Some(&scene.runtime), &scene.boards).is_err());
+    }
+
+    assert!(scene.kids().contains(&old));
+}
+
 #[test]
 fn a_reload_with_other_keys_leaves_what_was_signed_verifiable() {
     let (old, new) = (key_pem(), key_pem());
@@ -168,6 +242,32 @@ fn a_reload_with_other_keys_leaves_what_was_signed_verifiable() {
         let keys = scene.runtime.assertion_keys();
         assert_eq!(verify(&token, &keys).is_some(), overlaps);
         assert!(verify(&renewed, &keys).is_some());
+    }
+}
+
+/// A user of an issuer named `spiffe` is `spiffe:…`, and `spiffe://corp.example/web` is a workload.
+#[test]
+fn no_issuer_is_named_so_that_its_users_could_be_taken_for_workloads_not_even_by_a_reload() {
+    let mut scene = Scene::set(AssertionKeys::Made(DAY));
+    let named = |id: &str| {
+        let mut issuer = issuer_plan(KeySource::Url(KEYS_URL.into()));
+        issuer.id = IssuerId::new(id);
+        IdentityPlan {
+            issuers: vec![issuer],
+            ..plan(AssertionKeys::Made(DAY))
+        }
+    };
+    scene.reload(&named("customers"));
+
+    for id in ["spiffe", "SPIFFE"] {
+        for previous in [None, Some(&scene.runtime)] {
+            let problems = compile(&named(id), previous, &scene.boards).unwrap_err();
+            let codes: Vec<_> = problems.iter().map(|problem| problem.code).collect();
+            assert_eq!(codes, ["issuer-name"], "{id}: {problems}");
+        }
+        let mut unsigned = named(id);
+        (unsigned.assertion, unsigned.forwards) = (None, Vec::new());
+        assert!(compile(&unsigned, Some(&scene.runtime), &scene.boards).is_ok());
     }
 }
 

@@ -16,8 +16,8 @@ use super::*;
 use crate::boards::Boards;
 use crate::compile::{IdentityRuntime, compile};
 use crate::mtls::{PeerIdentity, WorkloadIdentity};
-use crate::plan::{AssertionKeyPlan, AssertionKeys, AssertionPlan, ForwardPlan, IdentityPlan};
-use crate::testing::{TestCa, TestClock, boards, now};
+use crate::plan::{AssertionKeyPlan, AssertionKeys, AssertionPlan, ForwardPlan, IdentityPlan, KeySource};
+use crate::testing::{KEYS_URL, TestCa, TestClock, boards, issuer_plan, now};
 
 mod keys;
 
@@ -265,6 +265,22 @@ fn one_that_could_not_end_later_is_sent_until_its_end() {
 }
 
 #[test]
+fn an_assertion_from_the_future_is_not_sent_once_the_clock_was_put_right() {
+    let scene = Scene::set(AssertionKeys::Made(DAY));
+    let mut principal = workload();
+    principal.expires_at = Some(now() + DAY * 30);
+    let early = scene.token(&principal);
+
+    scene.clock.put_by(-24 * 3600);
+    let right = scene.token(&principal);
+
+    assert_ne!(right, early);
+    let claims = verify(&right, &scene.runtime.assertion_keys()).unwrap();
+    assert_eq!(claims["iat"].as_u64().unwrap(), seconds(now()) - 24 * 3600);
+    assert_eq!(scene.token(&principal), right);
+}
+
+#[test]
 fn whatever_a_claim_depends_on_makes_another_assertion() {
     let scene = Scene::set(AssertionKeys::Made(DAY));
     let base = user("alice", &["admin"]);
@@ -371,6 +387,41 @@ fn the_certificate_of_the_connection_is_told_with_our_own_name() {
     delivered.boards.workload.publish(identity).unwrap();
 
     assert_eq!(element(&delivered), format!("By={us};{known}"));
+}
+
+/// One connection, many requests and several pools: what is told of it follows our name all the same.
+#[test]
+fn the_element_of_a_connection_follows_our_own_name() {
+    let ca = TestCa::new("ca");
+    let mut scene = Scene::set(AssertionKeys::Made(DAY));
+    let mut plan = plan(AssertionKeys::Made(DAY));
+    plan.workload_api = true;
+    scene.reload(&plan);
+    let (one, other) = (
+        PeerIdentity::from_chain(&ca.leaf(&["spiffe://corp.example/web"]).chain),
+        PeerIdentity::from_chain(&ca.leaf(&["spiffe://corp.example/batch"]).chain),
+    );
+    let element = |peer: &PeerIdentity| {
+        let headers = scene.told(&workload(), Some(peer)).unwrap();
+        headers[CLIENT_CERTIFICATE].to_str().unwrap().to_owned()
+    };
+    let deliver = |us: &str| {
+        let identity = WorkloadIdentity {
+            svid: Some(ca.leaf(&[us]).svid(us)),
+            ..WorkloadIdentity::default()
+        };
+        scene.boards.workload.publish(identity).unwrap();
+    };
+
+    let bare = element(&one);
+    assert!(bare.starts_with("Hash=") && bare.ends_with("/web"), "{bare}");
+    for us in ["spiffe://corp.example/gateway", "spiffe://corp.example/edge"] {
+        deliver(us);
+        for _ in 0..2 {
+            assert_eq!(element(&one), format!("By={us};{bare}"));
+            assert_ne!(element(&other), element(&one));
+        }
+    }
 }
 
 #[test]
