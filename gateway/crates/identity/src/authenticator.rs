@@ -1,7 +1,7 @@
 //! Who is asking, by the schemes of a route in their order.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue};
@@ -51,25 +51,6 @@ pub struct Authenticated {
     pub standing: Standing,
 }
 
-/// What a credential proves that was proven by it before.
-#[derive(Clone, Debug)]
-pub enum Still {
-    /// This.
-    Proven(Authenticated),
-    /// Nothing yet, and nothing is refuted: the keys of its issuer have never been here. They are worth waiting for so
-    /// long as keys may be used without being confirmed.
-    AwaitsKeys(Duration),
-}
-
-/// Whether a judgement counts as one of a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Tally {
-    /// A request's.
-    Request,
-    /// One of what lives already: it was counted when it began.
-    Lease,
-}
-
 /// The schemes of one route, ready to judge; a clone shares them.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
@@ -92,12 +73,6 @@ pub(crate) enum Kind {
     Certificate,
 }
 
-impl Tally {
-    const fn is_request(self) -> bool {
-        matches!(self, Self::Request)
-    }
-}
-
 impl Authenticator {
     pub(crate) fn new(schemes: Schemes) -> Self {
         Self {
@@ -116,19 +91,19 @@ impl Authenticator {
     ) -> Result<Authenticated, Rejection> {
         let schemes = &*self.schemes;
         match schemes.present(credentials)? {
-            Kind::Certificate => schemes.judge_certificate(credentials.peer, now, Tally::Request),
+            Kind::Certificate => schemes.judge_certificate(credentials.peer, now),
             Kind::Token => {
                 let token = schemes.bearer(credentials.headers)?;
-                let verdict = match schemes.judge_token(token, now, Tally::Request) {
+                let verdict = match schemes.judge_token(token, now) {
                     Ok(authenticated) => return Ok(authenticated),
                     Err(verdict) => verdict,
                 };
                 if schemes.fetch_lacking(&verdict).await {
                     schemes
-                        .judge_token(token, now, Tally::Request)
-                        .map_err(|verdict| schemes.reject_token(&verdict, Tally::Request))
+                        .judge_token(token, now)
+                        .map_err(|verdict| schemes.reject_token(&verdict))
                 } else {
-                    Err(schemes.reject_token(&verdict, Tally::Request))
+                    Err(schemes.reject_token(&verdict))
                 }
             }
         }
@@ -145,33 +120,10 @@ impl Authenticator {
     ) -> Result<Authenticated, Rejection> {
         let schemes = &*self.schemes;
         match schemes.present(credentials)? {
-            Kind::Certificate => schemes.judge_certificate(credentials.peer, now, Tally::Request),
+            Kind::Certificate => schemes.judge_certificate(credentials.peer, now),
             Kind::Token => schemes
-                .judge_token(schemes.bearer(credentials.headers)?, now, Tally::Request)
-                .map_err(|verdict| schemes.reject_token(&verdict, Tally::Request)),
-        }
-    }
-
-    /// Judges the credentials of what lives again, without fetching keys and without counting it as a request.
-    ///
-    /// Keys that have never been here refute nothing. Keys that a delivery withdrew do, and so do keys that could not
-    /// be confirmed for longer than they may be used.
-    ///
-    /// # Errors
-    /// Returns what a new request would meet.
-    pub fn still_proves(&self, credentials: Credentials<'_>, now: SystemTime) -> Result<Still, Rejection> {
-        let schemes = &*self.schemes;
-        match schemes.present(credentials)? {
-            Kind::Certificate => schemes
-                .judge_certificate(credentials.peer, now, Tally::Lease)
-                .map(Still::Proven),
-            Kind::Token => match schemes.judge_token(schemes.bearer(credentials.headers)?, now, Tally::Lease) {
-                Ok(authenticated) => Ok(Still::Proven(authenticated)),
-                Err(verdict) => match verdict.awaits_keys() {
-                    Some(patience) => Ok(Still::AwaitsKeys(patience)),
-                    None => Err(schemes.reject_token(&verdict, Tally::Lease)),
-                },
-            },
+                .judge_token(schemes.bearer(credentials.headers)?, now)
+                .map_err(|verdict| schemes.reject_token(&verdict)),
         }
     }
 }
@@ -196,7 +148,6 @@ impl Schemes {
         &self,
         peer: Option<&PeerIdentity>,
         now: SystemTime,
-        tally: Tally,
     ) -> Result<Authenticated, Rejection> {
         let metrics = &self.boards.metrics;
         let Some(peer) = peer else {
@@ -236,12 +187,10 @@ impl Schemes {
     }
 
     /// The denial is final, whatever another trust of the route would say of the same certificate.
-    fn reject_denied_certificate(&self, entry: &DenyEntry, tally: Tally) -> Rejection {
+    fn reject_denied_certificate(&self, entry: &DenyEntry) -> Rejection {
         let reason = Reason::CertificateRevoked;
         let metrics = &self.boards.metrics;
-        if tally.is_request() {
-            metrics.certificates.with_label_values(&[reason.code()]).inc();
-        }
+        metrics.certificates.with_label_values(&[reason.code()]).inc();
         self.challenge(entry.rejection(reason), None)
     }
 
