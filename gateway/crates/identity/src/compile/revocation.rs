@@ -47,18 +47,25 @@ impl Compiler<'_> {
         if slots.len() != plan.lists.len() {
             return Err(());
         }
-        let lists: usize = slots.iter().map(|slot| slot.len()).sum();
+        // What is behind a URL is not part of a configuration: it counts as one, and what arrives finds the room that
+        // is left.
+        let lists: usize = (plan.lists.iter().zip(&slots))
+            .map(|(list, slot)| match list.source {
+                CrlSource::Document { .. } => slot.len(),
+                CrlSource::Url(_) => 1,
+            })
+            .sum();
         if lists > MAX_LISTS
             && let Some(last) = plan.lists.last()
         {
-            let message = format!("the files hold {lists} revocation lists together, more than {MAX_LISTS}");
+            let message = format!("{lists} revocation lists in files and behind URLs, more than {MAX_LISTS}");
             self.problems
                 .push(Problem::error("crl-too-many", &last.origin, message));
             return Err(());
         }
         Ok(Some(Revocation::new(RevocationParts {
             owner,
-            slots,
+            slots: slots.into(),
             board: Arc::clone(&self.boards.crls),
             follows_points: plan.distribution_points,
             depth: plan.depth,
@@ -77,7 +84,7 @@ impl Compiler<'_> {
         let (Some(plan), Some(revocation), Some(anchors)) = (plan, revocation, anchors) else {
             return;
         };
-        for (list, slot) in plan.lists.iter().zip(&revocation.parts.slots) {
+        for (list, slot) in plan.lists.iter().zip(revocation.parts.slots.iter()) {
             let loaded = slot.loaded();
             let mut lists = loaded.iter().flat_map(|loaded| &loaded.lists);
             if lists.any(|list| anchors.disown(list)) {

@@ -3,7 +3,7 @@ use portcullis_model::{Origin, Severity, TrustId};
 use rcgen::date_time_ymd;
 
 use crate::compile::compile;
-use crate::mtls::crl::samples::{list, shaped};
+use crate::mtls::crl::samples::{list, pem, shaped};
 use crate::plan::{CrlPlan, CrlSource, IdentityPlan, RevocationPlan, TrustAnchors, TrustPlan};
 use crate::testing::{TestCa, boards};
 
@@ -91,6 +91,27 @@ fn more_lists_than_a_handshake_should_look_through_are_an_error() {
     assert_eq!(
         told(&plan(&ca, &lists)),
         [(Severity::Error, "crl-too-many", "trust.mesh.crl[64]".to_owned())]
+    );
+}
+
+#[test]
+fn a_url_takes_the_room_of_one_list() {
+    let ca = TestCa::new("ca");
+    let lists: Vec<_> = (0..64).map(|_| list(&ca, &[])).collect();
+    let of = |files: usize| {
+        let document = pem(&lists[..files]);
+        let mut plan = plan(&ca, &[&document]);
+        plan.trust[0].revocation.as_mut().unwrap().lists.push(CrlPlan {
+            origin: Origin::of("trust.mesh.crl[1]"),
+            source: CrlSource::Url("http://pki.example/ca.crl".into()),
+        });
+        told(&plan)
+    };
+
+    assert_eq!(of(63), []);
+    assert_eq!(
+        of(64),
+        [(Severity::Error, "crl-too-many", "trust.mesh.crl[1]".to_owned())]
     );
 }
 

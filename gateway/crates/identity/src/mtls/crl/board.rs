@@ -16,8 +16,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use super::list::{CrlFault, read_document};
-use super::slot::{Arrival, CrlSlot, Place};
+use super::list::{CrlFault, MAX_LISTS, read_document};
+use super::points::Points;
+use super::slot::{CrlSlot, Place};
 use crate::boards::Clock;
 use crate::jwt::FetchFault;
 use crate::metrics::Metrics;
@@ -25,14 +26,10 @@ use crate::mtls::WorkloadBoard;
 use crate::plan::CrlSource;
 use crate::pulse::Pulse;
 
-/// Lists that certificates name, at most: each may be 8 MiB, and an authority shards its lists into a few.
-const MAX_POINTS: usize = 64;
-/// After which a place that no certificate names any more is forgotten, once its list has ended.
-const POINT_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Places that one certificate may name and we go to; the others say the same. They share the room of a trust.
+pub(super) const POINTS_OF_ONE: usize = 4;
 /// Between looks at what is due.
 const TICK: Duration = Duration::from_secs(1);
-/// Time for one fetch; the adapter's own bounds are tighter.
-const FETCH_LIMIT: Duration = Duration::from_secs(60);
 
 /// Who named the address of a list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,30 +66,17 @@ pub struct CrlStatus {
     pub last_fault: Option<String>,
 }
 
-/// A place that certificates name.
-struct Point {
-    slot: Arc<CrlSlot>,
-    wanted: Instant,
-}
-
-/// Why a list did not arrive.
-#[derive(Debug, thiserror::Error)]
-enum ArrivalFault {
-    #[error("cannot fetch it: {0}")]
-    Fetch(#[from] FetchFault),
-    #[error("cannot use it: {0}")]
-    List(#[from] CrlFault),
-}
-
 /// Every revocation list in use.
 pub struct CrlBoard {
-    clock: Clock,
-    metrics: Arc<Metrics>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
     /// Draws generations, so that those of lists and of deliveries are one sequence.
-    workload: Arc<WorkloadBoard>,
+    pub(super) workload: Arc<WorkloadBoard>,
     pulse: Arc<Pulse>,
     slots: Mutex<Vec<Weak<CrlSlot>>>,
-    points: Mutex<BTreeMap<Arc<str>, Point>>,
+    /// The slots of each trust and pool, which share the room for lists.
+    shared: Mutex<Vec<Weak<[Arc<CrlSlot>]>>>,
+    points: Mutex<Points>,
     points_generation: AtomicU64,
     /// The newest generation of any list.
     generation: AtomicU64,
@@ -115,6 +99,7 @@ impl CrlBoard {
             workload,
             pulse,
             slots: Mutex::default(),
+            shared: Mutex::default(),
             points: Mutex::default(),
             points_generation: AtomicU64::new(0),
             generation: AtomicU64::new(0),
@@ -174,7 +159,7 @@ impl CrlBoard {
         let slot = Arc::new(CrlSlot::new(place));
         if let CrlSource::Document { bytes, .. } = source {
             let lists = read_document(bytes)?;
-            slot.install(bytes.clone(), lists, self.clock.wall(), || {
+            slot.install(bytes.clone(), lists, MAX_LISTS, self.clock.wall(), || {
                 self.workload.next_generation()
             });
         }
@@ -189,38 +174,50 @@ impl CrlBoard {
         self.newly_wanted.notify_one();
     }
 
+    /// These slots are of one trust or pool: together they hold no more lists than one may.
+    pub(super) fn share_room(&self, slots: &Arc<[Arc<CrlSlot>]>) {
+        let mut shared = lock(&self.shared);
+        shared.retain(|slots| slots.strong_count() > 0);
+        shared.push(Arc::downgrade(slots));
+    }
+
+    /// How many lists a slot may hold, so that each of the others has what it holds, and one at least.
+    pub(super) fn room_for(&self, slot: &Arc<CrlSlot>) -> usize {
+        if matches!(slot.place, Place::Url(_, NamedBy::Certificate)) {
+            return MAX_LISTS / POINTS_OF_ONE;
+        }
+        let is_it = |other: &Arc<CrlSlot>| Arc::ptr_eq(other, slot);
+        let room = |slots: Arc<[Arc<CrlSlot>]>| {
+            let others = slots.iter().filter(|other| !is_it(other));
+            MAX_LISTS.saturating_sub(others.map(|other| other.len().max(1)).sum())
+        };
+        let shared = lock(&self.shared);
+        let trusts = shared.iter().filter_map(Weak::upgrade);
+        let rooms = trusts.filter(|slots| slots.iter().any(is_it)).map(room);
+        rooms.min().unwrap_or(MAX_LISTS)
+    }
+
     /// The slot of a place that a certificate under a verified chain names; it is fetched soon. `None` when there are
     /// too many.
     pub(crate) fn point(&self, url: &str) -> Option<Arc<CrlSlot>> {
-        let now = self.clock.instant();
+        let (now, wall) = (self.clock.instant(), self.clock.wall());
         let mut points = lock(&self.points);
-        if let Some(point) = points.get_mut(url) {
-            point.wanted = now;
-            return Some(Arc::clone(&point.slot));
+        if let Some(slot) = points.find(url, now) {
+            return Some(slot);
         }
-        let wall = self.clock.wall();
-        points.retain(|_, point| {
-            let is_wanted = now.saturating_duration_since(point.wanted) < POINT_KEPT;
-            let loaded = point.slot.loaded();
-            let mut lists = loaded.iter().flat_map(|loaded| &loaded.lists);
-            is_wanted || lists.any(|list| list.next_update() > wall)
-        });
-        if points.len() >= MAX_POINTS {
+        let has_gone = points.is_full() && (points.sweep(now, wall) || points.make_room(now));
+        if points.is_full() {
             let fetches = &self.metrics.crls.fetches;
             fetches
                 .with_label_values(&["distribution-points", "too-many"])
                 .inc();
             return None;
         }
-        let url: Arc<str> = Arc::from(url);
-        let slot = Arc::new(CrlSlot::new(Place::Url(Arc::clone(&url), NamedBy::Certificate)));
-        points.insert(
-            url,
-            Point {
-                slot: Arc::clone(&slot),
-                wanted: now,
-            },
-        );
+        let slot = points.add(url, now);
+        drop(points);
+        if has_gone {
+            self.ask_again();
+        }
         self.watch(&slot);
         Some(slot)
     }
@@ -254,54 +251,10 @@ impl CrlBoard {
         due
     }
 
-    /// Fetches and installs.
-    async fn load(&self, slot: Arc<CrlSlot>, fetch: &dyn CrlFetch) {
-        let Place::Url(url, named_by) = &slot.place else {
-            return;
-        };
-        let fetched = tokio::time::timeout(FETCH_LIMIT, fetch.fetch_list(url, *named_by)).await;
-        let arrived = fetched
-            .unwrap_or(Err(FetchFault::Timeout))
-            .map_err(ArrivalFault::from)
-            .and_then(|document| Ok((read_document(&document)?, document)));
-        let outcome = match arrived {
-            Ok((lists, document)) => {
-                let revoked: usize = lists.iter().map(|list| list.len()).sum();
-                let arrival = slot.install(document, lists, self.clock.wall(), || {
-                    self.workload.next_generation()
-                });
-                slot.succeed();
-                match arrival {
-                    Arrival::Unchanged => "unchanged",
-                    Arrival::Changed => {
-                        info!(list = %url, revoked, "new revocation list");
-                        self.publish(&slot);
-                        "changed"
-                    }
-                    Arrival::Older => {
-                        warn!(list = %url, "a revocation list is older than the one held, which stays");
-                        "older"
-                    }
-                }
-            }
-            Err(fault) => {
-                if slot.fail(fault.to_string()) {
-                    warn!(list = %url, error = %fault, "no new revocation list, the present one stays until it ends");
-                }
-                match fault {
-                    ArrivalFault::Fetch(FetchFault::Refused(_)) => "refused",
-                    ArrivalFault::Fetch(_) => "failed",
-                    ArrivalFault::List(_) => "unusable",
-                }
-            }
-        };
-        let fetches = &self.metrics.crls.fetches;
-        fetches.with_label_values(&[slot.name(), outcome]).inc();
-    }
-
     /// A list changed: what is proven by it is asked again.
-    fn publish(&self, slot: &CrlSlot) {
-        if matches!(slot.place, Place::Url(_, NamedBy::Certificate)) {
+    pub(super) fn publish(&self, slot: &CrlSlot) {
+        if let Place::Url(url, NamedBy::Certificate) = &slot.place {
+            lock(&self.points).note_change(url, self.clock.instant());
             self.points_generation
                 .fetch_max(slot.generation(), Ordering::AcqRel);
         }
@@ -309,14 +262,35 @@ impl CrlBoard {
         self.pulse.beat();
     }
 
-    /// Notices lists that went past their next update, and shows how old each is.
+    /// A place was forgotten: who rests on what it held, or on that it held nothing, names it again.
+    fn ask_again(&self) {
+        let generation = self.workload.next_generation();
+        self.points_generation.fetch_max(generation, Ordering::AcqRel);
+        self.generation.fetch_max(generation, Ordering::AcqRel);
+        self.pulse.beat();
+    }
+
+    /// Notices lists that went past their next update and places that nobody names any more, and shows how old each is.
     pub(super) fn look_at_the_clock(&self) {
         let wall = self.clock.wall();
         for slot in self.live_slots() {
-            if slot.note_stale(wall, || self.workload.next_generation()) {
-                warn!(list = slot.name(), "a revocation list is past its next update");
+            if let Some(stale) = slot.note_stale(wall, || self.workload.next_generation()) {
+                match stale {
+                    0 => info!(
+                        list = slot.name(),
+                        "the clock was set back, revocation lists are current again"
+                    ),
+                    _ => warn!(
+                        list = slot.name(),
+                        stale, "revocation lists are past their next update"
+                    ),
+                }
                 self.publish(&slot);
             }
+        }
+        let has_gone = lock(&self.points).sweep(self.clock.instant(), wall);
+        if has_gone {
+            self.ask_again();
         }
         self.show(wall);
     }

@@ -8,6 +8,11 @@ use super::*;
 use crate::boards::Boards;
 use crate::testing::{ScriptedFetch, TestCa, TestClock, boards};
 
+#[path = "arrival_tests.rs"]
+mod arrivals;
+#[path = "point_tests.rs"]
+mod points;
+
 const URL: &str = "http://pki.example/ca.crl";
 
 /// A board with one named list to fetch.
@@ -196,55 +201,6 @@ async fn a_forged_list_does_not_push_out_one_that_proved_itself() {
     let held = scene.held();
     assert_eq!(held.len(), 2, "the honest one and the last forged one");
     assert!(held.iter().any(|list| list.is_signed_by(&key_of(&scene.ca))));
-}
-
-#[tokio::test]
-async fn places_that_certificates_name_are_bounded_and_share_one_name() {
-    let scene = Scene::set();
-    let board = &scene.boards.crls;
-
-    let wanted: Vec<_> = (0..MAX_POINTS + 3)
-        .map(|number| board.point(&format!("http://pki.example/{number}.crl")))
-        .collect();
-
-    assert_eq!(wanted.iter().flatten().count(), MAX_POINTS);
-    assert!(
-        board.point("http://pki.example/0.crl").is_some(),
-        "a known one is found"
-    );
-    let fetches = &scene.boards.metrics.crls.fetches;
-    let too_many = fetches.with_label_values(&["distribution-points", "too-many"]);
-    assert_eq!(too_many.get(), 3);
-    let names = board
-        .status()
-        .into_iter()
-        .filter(|status| status.name == "distribution-points");
-    assert_eq!(names.count(), MAX_POINTS);
-}
-
-#[tokio::test]
-async fn places_that_nobody_names_any_more_make_room() {
-    let scene = Scene::set();
-    let board = &scene.boards.crls;
-    for number in 0..MAX_POINTS {
-        board.point(&format!("http://pki.example/{number}.crl"));
-    }
-    scene
-        .fetch
-        .answer_bytes("http://pki.example/0.crl", list(&scene.ca, &[]));
-    scene.round().await;
-    assert!(board.points_generation() > 0);
-
-    scene.clock.advance(POINT_KEPT);
-    board.point("http://pki.example/1.crl");
-    assert!(board.point("http://pki.example/new.crl").is_some());
-
-    let kept: Vec<_> = lock(&board.points).keys().map(|url| url.to_string()).collect();
-    assert_eq!(
-        kept,
-        ["0", "1", "new"].map(|name| format!("http://pki.example/{name}.crl")),
-        "one whose list is current, one that was just asked for, and the new one"
-    );
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use x509_parser::time::ASN1Time;
 
 use super::der::{INTEGER, SEQUENCE, TIMES, take, take_as, take_bits};
 
-/// Lists in one document; more of them would be looked through at every handshake.
+/// Lists in one document, and of one trust together; more of them would be looked through at every handshake.
 pub(crate) const MAX_LISTS: usize = 64;
 /// Keys for which a list remembers whether they signed it: authorities roll their keys over, they do not hoard them.
 const MAX_SIGNERS: usize = 8;
@@ -222,6 +222,11 @@ impl RevocationList {
                 .any(|point| scope.points.iter().any(|own| own == point))
         };
         covers && points.is_none_or(named)
+    }
+
+    /// True when it is the same list, octet by octet.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.der == other.der
     }
 
     /// How it compares as news with another list: `None` when they speak for different certificates.

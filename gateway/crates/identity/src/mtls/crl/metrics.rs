@@ -6,7 +6,7 @@ use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 /// `unknown-accepted`.
 pub(super) const CHECKS: &str = "portcullis_identity_revocation_checks_total";
 /// Fetches of revocation lists by list and outcome: `changed`, `unchanged`, `older`, `unusable`, `failed`, `refused`,
-/// `too-many`.
+/// `too-many` (of its lists, or of the places that certificates name).
 pub(super) const FETCHES: &str = "portcullis_identity_crl_fetches_total";
 /// Seconds since a revocation list was issued.
 pub(super) const AGE: &str = "portcullis_identity_crl_age_seconds";

@@ -1,9 +1,12 @@
 //! Revocation lists: read, kept, fetched, and looked up for every certificate of a chain.
 
+mod arrival;
 mod board;
 mod der;
+mod fetching;
 mod list;
 mod metrics;
+mod points;
 mod revocation;
 mod slot;
 

@@ -15,14 +15,12 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 
-use super::board::CrlBoard;
+use super::board::{CrlBoard, POINTS_OF_ONE};
 use super::der::{SEQUENCE, take_as};
 use super::list::RevocationList;
 use super::slot::CrlSlot;
 use crate::plan::{CrlDepth, OnStaleCrl};
 
-/// Places that one certificate may name and we go to; the others say the same.
-const MAX_POINTS: usize = 4;
 /// Longest URL of such a place.
 const MAX_POINT: usize = 2048;
 /// Between two lines about statuses that cannot be told.
@@ -39,7 +37,7 @@ pub(crate) struct RevocationParts {
     /// Whose: a trust's name, or `pool/` and a pool's.
     pub(crate) owner: String,
     /// The named lists.
-    pub(crate) slots: Vec<Arc<CrlSlot>>,
+    pub(crate) slots: Arc<[Arc<CrlSlot>]>,
     pub(crate) board: Arc<CrlBoard>,
     /// True when the lists that certificates name are fetched too.
     pub(crate) follows_points: bool,
@@ -81,7 +79,8 @@ struct Link<'p> {
 struct Candidates(Vec<Arc<RevocationList>>);
 
 impl Revocation {
-    pub(crate) const fn new(parts: RevocationParts) -> Self {
+    pub(crate) fn new(parts: RevocationParts) -> Self {
+        parts.board.share_room(&parts.slots);
         Self {
             parts,
             said: Mutex::new(None),
@@ -165,12 +164,12 @@ impl Revocation {
             None => anchor,
         };
         let mut candidates = Candidates::default();
-        for slot in &self.parts.slots {
+        for slot in self.parts.slots.iter() {
             candidates.add(slot, link, points.as_deref(), key);
         }
         if self.parts.follows_points {
             let fetchable = points.iter().flatten().filter(|url| is_fetchable(url));
-            for point in fetchable.take(MAX_POINTS) {
+            for point in fetchable.take(POINTS_OF_ONE) {
                 if let Some(slot) = self.parts.board.point(point) {
                     candidates.add(&slot, link, points.as_deref(), key);
                 }

@@ -303,7 +303,7 @@ fn the_places_that_a_certificate_names_are_gone_to_and_no_others() {
     });
     let parts = RevocationParts {
         owner: "mesh".to_owned(),
-        slots: Vec::new(),
+        slots: Arc::default(),
         board: Arc::clone(&boards.crls),
         follows_points: true,
         depth: CrlDepth::Chain,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, date_time_ymd};
 use rustls_pki_types::CertificateDer;
@@ -65,6 +67,15 @@ pub(crate) fn list_by(issuer: &rcgen::Issuer<'_, impl rcgen::SigningKey>) -> Byt
         key_identifier_method: KeyIdMethod::Sha256,
     };
     Bytes::copy_from_slice(params.signed_by(issuer).unwrap().der())
+}
+
+/// Several lists in one document.
+pub(crate) fn pem(lists: &[Bytes]) -> Bytes {
+    let text = lists.iter().map(|list| {
+        let text = STANDARD.encode(list);
+        format!("-----BEGIN X509 CRL-----\n{text}\n-----END X509 CRL-----\n")
+    });
+    Bytes::from(text.collect::<String>())
 }
 
 /// The octets of a serial number.

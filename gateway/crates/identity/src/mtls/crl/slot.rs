@@ -1,6 +1,5 @@
 //! The lists from one place: what was loaded, and when to ask again.
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
+use super::arrival::{Arrival, merge};
 use super::board::NamedBy;
 use super::list::RevocationList;
 
@@ -40,20 +40,10 @@ pub(crate) struct LoadedLists {
     pub(crate) lists: Vec<Arc<RevocationList>>,
     /// A number that no other state of trust has had.
     pub(crate) generation: u64,
-    document: Bytes,
-    /// True when it was noticed that a list is past its next update.
-    is_known_stale: bool,
-}
-
-/// What became of a document that was fetched.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Arrival {
-    /// It is what is held.
-    Unchanged,
-    /// It replaces what was held, or stands beside it.
-    Changed,
-    /// It is older than what is held, which stays.
-    Older,
+    /// The document that they are, where all of it was taken.
+    document: Option<Bytes>,
+    /// How many of them are known to be past their next update.
+    stale: usize,
 }
 
 #[derive(Debug, Default)]
@@ -108,7 +98,14 @@ impl CrlSlot {
         }
     }
 
-    /// Why the last fetch failed.
+    /// Where it is, in full.
+    pub(super) fn address(&self) -> &str {
+        match &self.place {
+            Place::Document(address, _) | Place::Url(address, _) => address,
+        }
+    }
+
+    /// Why the last fetch failed, or what it left out.
     pub(crate) fn last_fault(&self) -> Option<String> {
         self.attempts().last_fault.clone()
     }
@@ -118,66 +115,59 @@ impl CrlSlot {
         self.current.load().is_some() || self.attempts().last_fault.is_some()
     }
 
-    /// Installs lists under a generation drawn by `next_generation`, unless they are what is held or older.
+    /// True when this is the document whose lists it holds.
+    pub(super) fn holds(&self, document: &Bytes) -> bool {
+        let current = self.current.load();
+        let held = current.as_ref().and_then(|loaded| loaded.document.as_ref());
+        held == Some(document)
+    }
+
+    /// Installs the lists of a document, as many as there is room for, under a generation drawn by `next_generation`.
+    /// What is held and was proven stays until a newer list of its signer takes its place.
     pub(super) fn install(
         &self,
         document: Bytes,
         lists: Vec<RevocationList>,
+        room: usize,
         now: SystemTime,
         next_generation: impl FnOnce() -> u64,
     ) -> Arrival {
         let present = self.current.load_full();
-        if present.as_ref().is_some_and(|held| held.document == document) {
-            return Arrival::Unchanged;
+        let held = present.as_ref().map_or(&[][..], |present| &present.lists);
+        let (lists, arrival) = merge(held, lists, room);
+        if lists.is_empty() {
+            return arrival;
         }
-        let mut lists: Vec<_> = lists.into_iter().map(Arc::new).collect();
-        for held in present.iter().flat_map(|present| &present.lists) {
-            let signers = held.proven_signers();
-            if signers.is_empty() || held.next_update() <= now {
-                continue;
-            }
-            // Held and proven: only a list of the same signer may take its place. Another one may be a forgery on the
-            // way here, and stands beside it; it counts for nothing unless it is signed by an issuer.
-            let of_signer = |list: &RevocationList| signers.iter().any(|key| list.is_signed_by(key));
-            let replaced = lists
-                .iter()
-                .position(|list| list.newer_than(held).is_some() && of_signer(list));
-            match replaced {
-                Some(position) => {
-                    let order = lists.get(position).and_then(|list| list.newer_than(held));
-                    if order == Some(Ordering::Less) {
-                        // An older list that is still valid may be a replay.
-                        return Arrival::Older;
-                    }
-                }
-                None => lists.push(Arc::clone(held)),
-            }
-        }
-        let is_known_stale = lists.iter().any(|list| list.next_update() <= now);
+        let generation = match &present {
+            Some(present) if !arrival.is_changed => present.generation,
+            Some(_) | None => next_generation(),
+        };
+        // A document of which something was left out is looked through again when it comes again.
+        let is_whole = arrival.older == 0 && arrival.beyond == 0;
         self.current.store(Some(Arc::new(LoadedLists {
+            generation,
+            document: is_whole.then_some(document),
+            stale: stale(&lists, now),
             lists,
-            generation: next_generation(),
-            document,
-            is_known_stale,
         })));
-        Arrival::Changed
+        arrival
     }
 
-    /// Notices that a list went past its next update; true the first time, when it got a new generation.
-    pub(super) fn note_stale(&self, now: SystemTime, next_generation: impl FnOnce() -> u64) -> bool {
-        let Some(loaded) = self.current.load_full() else {
-            return false;
-        };
-        if loaded.is_known_stale || loaded.lists.iter().all(|list| list.next_update() > now) {
-            return false;
+    /// Notices that lists went past their next update, or are current again because the clock was set back: how many
+    /// are stale now, when that is news. What is held then has a new generation.
+    pub(super) fn note_stale(&self, now: SystemTime, next_generation: impl FnOnce() -> u64) -> Option<usize> {
+        let loaded = self.current.load_full()?;
+        let stale = stale(&loaded.lists, now);
+        if loaded.stale == stale {
+            return None;
         }
         self.current.store(Some(Arc::new(LoadedLists {
             lists: loaded.lists.clone(),
             generation: next_generation(),
             document: loaded.document.clone(),
-            is_known_stale: true,
+            stale,
         })));
-        true
+        Some(stale)
     }
 
     /// True when it should be fetched now.
@@ -211,12 +201,16 @@ impl CrlSlot {
         attempts.is_open = true;
     }
 
-    pub(super) fn succeed(&self) {
+    /// Notes that a document came, and what is wrong with it all the same; true when that is worth a line in the log.
+    pub(super) fn succeed(&self, fault: Option<String>) -> bool {
         let mut attempts = self.attempts();
+        let is_news = fault.is_some() && attempts.last_fault != fault;
         *attempts = Attempts {
             last: attempts.last,
+            last_fault: fault,
             ..Attempts::default()
         };
+        is_news
     }
 
     /// Notes a failure; true when it is another one than the last, and worth a line in the log.
@@ -233,6 +227,10 @@ impl CrlSlot {
         // A poisoned lock guards plain values that are whole after every statement.
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn stale(lists: &[Arc<RevocationList>], now: SystemTime) -> usize {
+    lists.iter().filter(|list| list.next_update() <= now).count()
 }
 
 impl fmt::Debug for CrlSlot {
