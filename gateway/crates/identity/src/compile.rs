@@ -155,14 +155,18 @@ impl Compiler<'_> {
                     self.has_changed = true;
                     let source = self.anchor_source(plan);
                     let revocation = self.revocation(plan.id.to_string(), plan.revocation.as_ref());
-                    if let (Some(source), Ok(revocation)) = (&source, &revocation) {
-                        self.warn_of_forged(plan.revocation.as_ref(), revocation.as_ref(), source.given());
-                    }
                     let trust = source.zip(revocation.ok());
-                    trust.map(|(source, revocation)| Arc::new(Trust::new(plan.id.clone(), source, revocation)))
+                    trust
+                        .map(|(source, revocation)| Arc::new(Trust::new(plan.id.clone(), source, revocation)))
                 }
             };
             if let Some(trust) = trust {
+                // Of a trust that is kept as well: it is no better for having been told of before.
+                let parts = plan.revocation.as_ref().zip(trust.revocation());
+                if let Some((told, revocation)) = parts {
+                    self.warn_of_stale(told, revocation);
+                    self.warn_of_forged(told, revocation, trust.given_anchors());
+                }
                 trusts.insert(plan.id.clone(), (plan.clone(), trust));
             }
         }

@@ -132,7 +132,14 @@ fn a_host_that_no_certificate_covers_is_a_warning() {
 
     plan.hosts
         .insert("b.example".to_owned(), ClientCertificatesPlan::default());
-    assert_eq!(warnings(&with_listener(plan)), ["host-uncovered"]);
+    let plan = with_listener(plan);
+    let boards = boards().0;
+    let (first, told) = compile(&plan, None, &boards).unwrap();
+    let (_, again) = compile(&plan, Some(&first), &boards).unwrap();
+
+    let codes: Vec<_> = told.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["host-uncovered"]);
+    assert_eq!(told, again, "a reload that changes nothing says so again");
 }
 
 #[test]

@@ -36,6 +36,11 @@ impl Compiler<'_> {
                 }
             };
             if let Some(listener) = listener {
+                for name in plan.hosts.keys().filter(|name| !listener.covers(name)) {
+                    let message = format!("no certificate of the listener covers the host {name:?}");
+                    self.problems
+                        .push(Problem::warning("host-uncovered", &plan.origin, message));
+                }
                 for (shown, planned) in listener.certificates().iter().zip(&plan.certificates) {
                     // Our SVID has metrics of its own.
                     if let Shown::Certificate(certificate) = shown {
@@ -88,14 +93,7 @@ impl Compiler<'_> {
             clock: self.boards.clock.clone(),
         };
         match ListenerTls::build(parts) {
-            Ok(listener) => {
-                for name in plan.hosts.keys().filter(|name| !listener.covers(name)) {
-                    let message = format!("no certificate of the listener covers the host {name:?}");
-                    self.problems
-                        .push(Problem::warning("host-uncovered", &plan.origin, message));
-                }
-                Some(Arc::new(listener))
-            }
+            Ok(listener) => Some(Arc::new(listener)),
             Err(IdentityFault::EmptyChain) => None,
             Err(fault) => {
                 self.problems
@@ -194,6 +192,9 @@ impl Compiler<'_> {
                 }
             };
             if let Some(upstream) = upstream {
+                if let Some((told, revocation)) = plan.revocation.as_ref().zip(upstream.revocation()) {
+                    self.warn_of_stale(told, revocation);
+                }
                 upstreams.insert(plan.pool.clone(), (plan.clone(), upstream));
             }
         }

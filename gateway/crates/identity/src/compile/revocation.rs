@@ -6,7 +6,7 @@ use portcullis_model::Problem;
 
 use super::Compiler;
 use crate::mtls::{Anchors, MAX_LISTS, Revocation, RevocationParts};
-use crate::plan::{CrlPlan, CrlSource, OnStaleCrl, RevocationPlan};
+use crate::plan::{CrlSource, OnStaleCrl, RevocationPlan};
 
 impl Compiler<'_> {
     /// Reads every named list. `Err` when one cannot be used, which is a problem by then; `Ok(None)` when nothing is
@@ -28,10 +28,7 @@ impl Compiler<'_> {
         let mut slots = Vec::with_capacity(plan.lists.len());
         for list in &plan.lists {
             match self.boards.crls.slot(&list.source) {
-                Ok(slot) => {
-                    self.warn_of_stale(list, plan.on_stale, slot.ends());
-                    slots.push(slot);
-                }
+                Ok(slot) => slots.push(slot),
                 Err(fault) => {
                     let name = match &list.source {
                         CrlSource::Document { name, .. } => name,
@@ -77,13 +74,11 @@ impl Compiler<'_> {
     /// everybody, which is worth a word before it happens.
     pub(super) fn warn_of_forged(
         &mut self,
-        plan: Option<&RevocationPlan>,
-        revocation: Option<&Revocation>,
+        plan: &RevocationPlan,
+        revocation: &Revocation,
         anchors: Option<&Anchors>,
     ) {
-        let (Some(plan), Some(revocation), Some(anchors)) = (plan, revocation, anchors) else {
-            return;
-        };
+        let Some(anchors) = anchors else { return };
         for (list, slot) in plan.lists.iter().zip(revocation.parts.slots.iter()) {
             let loaded = slot.loaded();
             let mut lists = loaded.iter().flat_map(|loaded| &loaded.lists);
@@ -97,17 +92,20 @@ impl Compiler<'_> {
     }
 
     /// A file whose next list is overdue may stand: the one before it said even less.
-    fn warn_of_stale(&mut self, list: &CrlPlan, on_stale: OnStaleCrl, ends: Option<std::time::SystemTime>) {
-        if matches!(list.source, CrlSource::Url(_)) || ends.is_none_or(|end| end > self.boards.clock.wall()) {
-            return;
-        }
-        let meaning = match on_stale {
+    pub(super) fn warn_of_stale(&mut self, plan: &RevocationPlan, revocation: &Revocation) {
+        let now = self.boards.clock.wall();
+        let meaning = match plan.on_stale {
             OnStaleCrl::Deny => "so certificates of its issuer are refused until the next list is here",
             OnStaleCrl::Warn | OnStaleCrl::Allow => "so only those on it are refused",
         };
-        let message = format!("the revocation list is past its next update, {meaning}");
-        self.problems
-            .push(Problem::warning("crl-stale", &list.origin, message));
+        for (list, slot) in plan.lists.iter().zip(revocation.parts.slots.iter()) {
+            let is_file = matches!(list.source, CrlSource::Document { .. });
+            if is_file && slot.ends().is_some_and(|end| end <= now) {
+                let message = format!("the revocation list is past its next update, {meaning}");
+                self.problems
+                    .push(Problem::warning("crl-stale", &list.origin, message));
+            }
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 use bytes::Bytes;
-use portcullis_model::{Origin, Severity, TrustId};
+use portcullis_model::{Origin, PoolId, Severity, TrustId};
 use rcgen::date_time_ymd;
 
 use crate::compile::compile;
 use crate::mtls::crl::samples::{list, pem, shaped};
-use crate::plan::{CrlPlan, CrlSource, IdentityPlan, RevocationPlan, TrustAnchors, TrustPlan};
+use crate::plan::{
+    CrlPlan, CrlSource, IdentityPlan, RevocationPlan, TrustAnchors, TrustPlan, UpstreamPeer, UpstreamTlsPlan,
+};
 use crate::testing::{TestCa, boards};
 
 fn plan(ca: &TestCa, lists: &[&Bytes]) -> IdentityPlan {
@@ -130,4 +132,28 @@ fn an_equal_plan_keeps_the_trust_with_its_verdicts_and_another_list_does_not() {
 
     assert_eq!(same.generation(), first.generation());
     assert_ne!(changed.generation(), first.generation());
+}
+
+#[test]
+fn what_there_is_to_warn_of_is_told_at_every_reload() {
+    let (boards, ..) = boards();
+    let ca = TestCa::new("ca");
+    let overdue = shaped(&ca, &[], |params| params.next_update = date_time_ymd(2027, 1, 2));
+    let mut plan = plan(&ca, &[&overdue, &list(&TestCa::new("ca"), &[])]);
+    plan.upstreams = vec![UpstreamTlsPlan {
+        pool: PoolId::new("p"),
+        origin: Origin::of("pools.p.tls"),
+        peer: UpstreamPeer::Https {
+            server_name: None,
+            ca: Some(ca.anchors()),
+        },
+        revocation: plan.trust[0].revocation.clone(),
+    }];
+
+    let (first, told) = compile(&plan, None, &boards).unwrap();
+    let (_, again) = compile(&plan, Some(&first), &boards).unwrap();
+
+    let codes: Vec<_> = told.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["crl-stale", "crl-signature", "crl-stale"]);
+    assert_eq!(told, again);
 }

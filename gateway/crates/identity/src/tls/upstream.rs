@@ -98,6 +98,11 @@ impl UpstreamTls {
         }
     }
 
+    /// What it knows of revocation.
+    pub(crate) fn revocation(&self) -> Option<&Revocation> {
+        self.revocation.as_deref()
+    }
+
     /// The configuration for a handshake that offers `alpn`, one of `[h2]`, `[http/1.1]` and `[h2, http/1.1]`.
     ///
     /// # Errors
