@@ -3,7 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use portcullis_model::SpiffeId;
@@ -19,7 +20,7 @@ use super::shown::SvidSource;
 use crate::boards::Clock;
 use crate::deny::DenyList;
 use crate::fault::IdentityFault;
-use crate::mtls::{Anchors, Generation, Revocation, WorkloadBoard};
+use crate::mtls::{Anchors, Generation, PeerIdentity, Revocation, WorkloadBoard};
 
 /// Sessions kept per configuration, for endpoints that are dialled again.
 const SESSIONS: usize = 256;
@@ -50,6 +51,8 @@ pub struct EndpointProof<'a> {
     pub generation: u64,
     /// The chain that it showed, leaf first.
     pub chain: &'a [CertificateDer<'static>],
+    /// Until when the chain need not be judged again for its age, as [`UpstreamTls::note_accepted`] said; `None`: for ever.
+    pub until: Option<Instant>,
     /// The DNS name that it was resolved from.
     pub dns: Option<&'a str>,
 }
@@ -83,6 +86,9 @@ pub struct UpstreamTls {
 struct Configurations {
     depends_on: Generation,
     by_alpn: [Arc<ClientConfig>; 3],
+    /// The second since the epoch at which the first certificate ends on which a session of these may rest: a resumed
+    /// handshake shows no chain to judge.
+    ends: AtomicU64,
 }
 
 impl UpstreamTls {
@@ -118,7 +124,7 @@ impl UpstreamTls {
         let present = self
             .current
             .load_full()
-            .filter(|present| present.depends_on == depends_on);
+            .filter(|present| present.depends_on == depends_on && !present.have_aged(self.now()));
         let configurations = match present {
             Some(present) => present,
             None => {
@@ -151,8 +157,30 @@ impl UpstreamTls {
             .unwrap_or_else(|| ServerName::IpAddress(address.ip().into()))
     }
 
+    /// An endpoint showed this chain, leaf first, and was accepted. Gives for how long neither it nor the session need
+    /// be judged again for their age: until the first of its certificates ends that has not ended yet. Which of them the
+    /// proof rests on is not asked, because asking again too early costs a handshake at most.
+    ///
+    /// `None` without a chain; no time at all for a leaf whose end cannot be read.
+    pub fn note_accepted(&self, chain: &[CertificateDer<'_>]) -> Option<Duration> {
+        let now = self.now();
+        let left = |certificate| {
+            let end = PeerIdentity::from_chain(std::slice::from_ref(certificate)).not_after;
+            since_epoch(end).checked_sub(now)
+        };
+        let (leaf, others) = chain.split_first()?;
+        let leaf = left(leaf).unwrap_or_default();
+        let left = others.iter().filter_map(left).fold(leaf, Duration::min);
+        if let Some(present) = &*self.current.load() {
+            let end = now.saturating_add(left).as_secs();
+            present.ends.fetch_min(end, Ordering::AcqRel);
+        }
+        Some(left)
+    }
+
     /// Changes with the trust, our SVID, its end and the expected identity: connections of another key may not be
-    /// reused.
+    /// reused. The end of an endpoint's own certificate is in no key, as it differs from connection to connection;
+    /// each carries its own ([`Self::note_accepted`]).
     #[must_use]
     pub fn generation_key(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -167,24 +195,30 @@ impl UpstreamTls {
     }
 
     /// Whether a handshake today would accept the chain, leaf first, that an endpoint showed when its connection was
-    /// made; gives the generation that it is accepted under. Nothing is verified while that is the one of the proof.
+    /// made; gives the generation that it is accepted under. Nothing is verified while that is the one of the proof and
+    /// no certificate has ended.
     ///
     /// # Errors
     /// Why not, for the log.
     pub fn still_accepts(&self, proof: &EndpointProof<'_>, address: SocketAddr) -> Result<u64, String> {
         // Read first: what changes meanwhile is asked about again.
         let generation = self.generation_key();
-        if generation == proof.generation {
+        let has_aged = proof.until.is_some_and(|until| until <= self.clock.instant());
+        if generation == proof.generation && !has_aged {
             return Ok(generation);
         }
         let shown = proof.chain.split_first();
         let (leaf, intermediates) = shown.ok_or_else(|| "no chain was shown".to_owned())?;
         let verifier = self.verifier().map_err(|fault| fault.to_string())?;
         let name = self.server_name(proof.dns, address);
-        let now = self.clock.wall().duration_since(SystemTime::UNIX_EPOCH);
-        let now = UnixTime::since_unix_epoch(now.unwrap_or_default());
+        let now = UnixTime::since_unix_epoch(self.now());
         let verified = verifier.verify_server_cert(leaf, intermediates, &name, &[], now);
         verified.map(|_| generation).map_err(|error| error.to_string())
+    }
+
+    /// The wall's time since the epoch.
+    fn now(&self) -> Duration {
+        since_epoch(self.clock.wall())
     }
 
     /// What we show an endpoint at this moment; nothing where ordinary HTTPS is spoken.
@@ -259,8 +293,23 @@ impl UpstreamTls {
             config.resumption = Resumption::in_memory_sessions(SESSIONS);
             Arc::new(config)
         });
-        Ok(Configurations { depends_on, by_alpn })
+        Ok(Configurations {
+            depends_on,
+            by_alpn,
+            ends: AtomicU64::new(u64::MAX),
+        })
     }
+}
+
+impl Configurations {
+    /// True when a certificate has ended on which a session of these may rest.
+    fn have_aged(&self, now: Duration) -> bool {
+        now.as_secs() > self.ends.load(Ordering::Acquire)
+    }
+}
+
+fn since_epoch(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Shows our SVID to whoever asks for a certificate.

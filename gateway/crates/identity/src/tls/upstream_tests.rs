@@ -1,5 +1,5 @@
 use portcullis_model::{Origin, PoolId, TrustDomain};
-use rustls::{CertificateError, Error, ServerConfig};
+use rustls::{CertificateError, Error, HandshakeKind, ServerConfig};
 
 use super::*;
 use crate::boards::Boards;
@@ -327,6 +327,86 @@ fn pools_never_share_a_key_and_equal_plans_keep_it() {
     assert_eq!(first.generation(), moved.generation());
     assert_ne!(key(&moved, "appointments"), key(&rotated, "appointments"));
     assert_ne!(moved.generation(), rotated.generation());
+}
+
+/// Ends on the day after the tests' present, at midnight.
+fn ends_tomorrow(params: &mut rcgen::CertificateParams) {
+    params.not_after = rcgen::date_time_ymd(2027, 1, 16);
+}
+
+/// Ended two weeks before.
+fn has_ended(params: &mut rcgen::CertificateParams) {
+    params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+}
+
+const TO_MIDNIGHT: Duration = Duration::from_secs(16 * 3600);
+
+#[test]
+fn an_endpoint_is_judged_again_when_a_certificate_that_it_showed_has_ended() {
+    let (ca, stranger) = (TestCa::new("mesh"), TestCa::new("stranger"));
+    let (boards, clock, _) = boards();
+    let upstream = of(&compiled(&boards, spiffe(Some(&ca)), Some(ca.leaf(&[US]).plan())));
+    let (short, long) = (ca.shaped(&[THEM], ends_tomorrow), ca.leaf(&[THEM]));
+    // Nobody needs it, and which certificates were needed is not asked.
+    let decoy = stranger.shaped(&["decoy.example"], ends_tomorrow);
+    let beside = [long.chain[0].clone(), decoy.chain[0].clone()];
+    let proof = |chain| EndpointProof {
+        generation: upstream.generation_key(),
+        chain,
+        until: upstream.note_accepted(chain).map(|left| clock.instant() + left),
+        dns: None,
+    };
+    let (short, beside, long) = (proof(&short.chain), proof(&beside), proof(&long.chain));
+    let judge = |proof| upstream.still_accepts(proof, address());
+    for proof in [&short, &beside, &long] {
+        assert_eq!(judge(proof), Ok(proof.generation));
+    }
+
+    clock.advance(TO_MIDNIGHT + Duration::from_secs(1));
+
+    let why = judge(&short).unwrap_err();
+    assert!(why.contains("Expired"), "{why}");
+    assert_eq!(judge(&beside), Ok(beside.generation));
+    assert_eq!(judge(&long), Ok(long.generation));
+}
+
+/// A resumed handshake shows no chain: the session is what has to end.
+#[test]
+fn no_session_outlives_the_certificate_of_the_endpoint_that_it_was_made_with() {
+    let ca = TestCa::new("mesh");
+    let (boards, clock, _) = boards();
+    let upstream = of(&compiled(&boards, spiffe(Some(&ca)), Some(ca.leaf(&[US]).plan())));
+    let server = endpoint(&ca.shaped(&[THEM], ends_tomorrow), Some(&ca));
+    let reach = || {
+        let dialled = reach(&upstream, None, Arc::clone(&server))?;
+        upstream.note_accepted(dialled.client.peer_certificates().unwrap());
+        Ok::<_, Error>(dialled.client.handshake_kind().unwrap())
+    };
+    assert_eq!(reach(), Ok(HandshakeKind::Full));
+    clock.advance(TO_MIDNIGHT);
+    assert_eq!(reach(), Ok(HandshakeKind::Resumed));
+
+    clock.advance(Duration::from_secs(1));
+
+    let refused = reach().unwrap_err();
+    assert!(refused.to_string().contains("Expired"), "{refused}");
+}
+
+#[test]
+fn the_time_that_a_chain_has_left_is_that_of_the_first_certificate_to_end() {
+    let (ca, upstream) = (TestCa::new("mesh"), mesh(&TestCa::new("mesh")));
+    let der = |shape: fn(&mut rcgen::CertificateParams)| ca.shaped(&[THEM], shape).chain[0].clone();
+    let (long, short, ended) = (der(|_| {}), der(ends_tomorrow), der(has_ended));
+    let junk = CertificateDer::from(b"junk".to_vec());
+    let left = |chain: &[CertificateDer<'static>]| upstream.note_accepted(chain);
+    let whole = left(std::slice::from_ref(&long)).unwrap();
+
+    assert!(whole > TO_MIDNIGHT);
+    assert_eq!(left(std::slice::from_ref(&short)), Some(TO_MIDNIGHT));
+    assert_eq!(left(&[long.clone(), short]), Some(TO_MIDNIGHT));
+    assert_eq!(left(&[long, ended, junk.clone()]), Some(whole));
+    assert_eq!(left(&[junk]), Some(Duration::ZERO));
+    assert_eq!(left(&[]), None);
 }
 
 /// What a fetched list says of endpoints holds from its arrival on: for handshakes, and for what is kept.

@@ -184,7 +184,8 @@ async fn connect(to: &Destination<'_>, offer: Offer) -> Result<(UpstreamStream, 
     if offer == Offer::H2 && !is_h2 {
         return Err(DialFault::Protocol);
     }
-    Ok((UpstreamStream::Tls(Box::new(stream)), is_h2))
+    let left = tls.note_accepted(stream.get_ref().1.peer_certificates().unwrap_or_default());
+    Ok((UpstreamStream::tls(stream, left), is_h2))
 }
 
 fn handshake_fault(error: io::Error) -> DialFault {

@@ -88,7 +88,7 @@ impl H1Exchange {
 
     /// What the endpoint proved; `None` in plaintext.
     pub(crate) fn proof(&self) -> Option<EndpointProof<'_>> {
-        self.lane.as_ref()?.proof(self.stream.shown())
+        self.lane.as_ref()?.proof(&self.stream)
     }
 
     /// True once a byte of the head was handed on.

@@ -157,7 +157,7 @@ async fn start_h2(
     lane: &Lane,
     limit: Duration,
 ) -> Result<Arc<H2Connection>, DialFault> {
-    let shown = lane.shown(stream.shown());
+    let shown = lane.shown(&stream);
     let mut builder = Builder::new();
     builder
         .enable_push(false)

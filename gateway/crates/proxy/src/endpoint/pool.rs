@@ -83,7 +83,8 @@ pub(crate) struct IdleH1 {
 
 impl IdleH1 {
     fn is_expired(&self, now: Instant) -> bool {
-        now.duration_since(self.since) >= self.patience.min(IDLE_TIME)
+        let has_aged = self.stream.until().is_some_and(|until| until <= now);
+        has_aged || now.duration_since(self.since) >= self.patience.min(IDLE_TIME)
     }
 }
 
@@ -102,6 +103,7 @@ pub(crate) struct H2Connection {
 #[derive(Debug)]
 pub(crate) struct Shown {
     chain: Vec<CertificateDer<'static>>,
+    until: Option<Instant>,
     trust: u64,
     dns: Option<Arc<str>>,
 }
@@ -128,6 +130,7 @@ impl H2Connection {
         Some(EndpointProof {
             generation: shown.trust,
             chain: &shown.chain,
+            until: shown.until.map(Instant::into_std),
             dns: shown.dns.as_deref(),
         })
     }
@@ -147,6 +150,10 @@ impl H2Connection {
         if self.is_closed.load(Ordering::Acquire) {
             return None;
         }
+        if self.has_aged(Instant::now) {
+            self.close();
+            return None;
+        }
         let room = self.sender.current_max_send_streams().min(MAX_STREAMS);
         let taken = self
             .streams
@@ -156,8 +163,14 @@ impl H2Connection {
         taken.ok().map(|_| StreamPlace(Arc::clone(self)))
     }
 
+    /// True when a certificate that the endpoint showed has ended: a new handshake says whether that matters.
+    fn has_aged(&self, now: impl FnOnce() -> Instant) -> bool {
+        let until = self.shown.as_ref().and_then(|shown| shown.until);
+        until.is_some_and(|until| until <= now())
+    }
+
     fn is_kept(&self, now: Instant) -> bool {
-        if self.is_closed.load(Ordering::Acquire) {
+        if self.is_closed.load(Ordering::Acquire) || self.has_aged(|| now) {
             return false;
         }
         self.streams.load(Ordering::Acquire) > 0 || *lock(&self.idle_since) + IDLE_TIME >= now
@@ -218,19 +231,21 @@ impl Pool {
 }
 
 impl Lane {
-    /// What an endpoint proved by this chain when its connection was made; `None` in plaintext.
-    pub(crate) fn proof<'a>(&'a self, chain: &'a [CertificateDer<'static>]) -> Option<EndpointProof<'a>> {
+    /// What an endpoint proved when this connection was made; `None` in plaintext.
+    pub(crate) fn proof<'a>(&'a self, stream: &'a UpstreamStream) -> Option<EndpointProof<'a>> {
         Some(EndpointProof {
             generation: self.trust?,
-            chain,
+            chain: stream.shown(),
+            until: stream.until().map(Instant::into_std),
             dns: self.dns.as_deref(),
         })
     }
 
     /// The same to keep beside a connection of this lane.
-    pub(crate) fn shown(&self, chain: &[CertificateDer<'static>]) -> Option<Shown> {
+    pub(crate) fn shown(&self, stream: &UpstreamStream) -> Option<Shown> {
         Some(Shown {
-            chain: chain.to_vec(),
+            chain: stream.shown().to_vec(),
+            until: stream.until(),
             trust: self.trust?,
             dns: self.dns.clone(),
         })

@@ -4,11 +4,13 @@ use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 /// A connection to an endpoint.
@@ -17,7 +19,15 @@ pub(crate) enum UpstreamStream {
     /// Plain TCP.
     Plain(TcpStream),
     /// TLS, verified.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Verified>),
+}
+
+/// A connection whose endpoint proved who it is.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    stream: TlsStream<TcpStream>,
+    /// From then on what the endpoint showed is too old to rely on unasked; `None`: never.
+    until: Option<Instant>,
 }
 
 /// What an endpoint does on a connection on which it has nothing to say.
@@ -32,10 +42,24 @@ pub(crate) enum Calm {
 }
 
 impl UpstreamStream {
+    /// A connection after its handshake, whose chain can be relied on for so long; `None`: for ever.
+    pub(crate) fn tls(stream: TlsStream<TcpStream>, left: Option<Duration>) -> Self {
+        let until = left.and_then(|left| Instant::now().checked_add(left));
+        Self::Tls(Box::new(Verified { stream, until }))
+    }
+
+    /// From when on no further request may rely on what the endpoint showed; `None`: never.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(verified) => verified.until,
+        }
+    }
+
     fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Tls(verified) => verified.stream.get_ref().0,
         }
     }
 
@@ -43,16 +67,19 @@ impl UpstreamStream {
     pub(crate) fn shown(&self) -> &[CertificateDer<'static>] {
         match self {
             Self::Plain(_) => &[],
-            Self::Tls(stream) => stream.get_ref().1.peer_certificates().unwrap_or_default(),
+            Self::Tls(verified) => {
+                let session = verified.stream.get_ref().1;
+                session.peer_certificates().unwrap_or_default()
+            }
         }
     }
 
     /// What the runtime knows of an idle connection: without a system call where nothing arrived, because a short
     /// read clears the runtime's readiness and only a new event sets it again.
     pub(crate) fn calm(&mut self) -> Calm {
-        if let Self::Tls(stream) = self {
+        if let Self::Tls(verified) = self {
             // What was decrypted already and not read yet.
-            match stream.get_mut().1.reader().read(&mut [0]) {
+            match verified.stream.get_mut().1.reader().read(&mut [0]) {
                 Ok(0) => return Calm::Closed,
                 Ok(_) => return Calm::Talking,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -84,8 +111,8 @@ impl UpstreamStream {
         let mut byte = [0];
         let read = match self {
             Self::Plain(stream) => stream.try_read(&mut byte),
-            Self::Tls(stream) => {
-                let (socket, session) = stream.get_mut();
+            Self::Tls(verified) => {
+                let (socket, session) = verified.stream.get_mut();
                 loop {
                     match session.read_tls(&mut Direct(socket)) {
                         Ok(0) => break Ok(0),
@@ -124,7 +151,7 @@ impl AsyncRead for UpstreamStream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(context, buffer),
+            Self::Tls(verified) => Pin::new(&mut verified.stream).poll_read(context, buffer),
         }
     }
 }
@@ -133,7 +160,7 @@ impl AsyncWrite for UpstreamStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(context, bytes),
+            Self::Tls(verified) => Pin::new(&mut verified.stream).poll_write(context, bytes),
         }
     }
 
@@ -144,7 +171,7 @@ impl AsyncWrite for UpstreamStream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(context, slices),
+            Self::Tls(verified) => Pin::new(&mut verified.stream).poll_write_vectored(context, slices),
         }
     }
 
@@ -155,14 +182,14 @@ impl AsyncWrite for UpstreamStream {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(context),
+            Self::Tls(verified) => Pin::new(&mut verified.stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(context),
+            Self::Tls(verified) => Pin::new(&mut verified.stream).poll_shutdown(context),
         }
     }
 }

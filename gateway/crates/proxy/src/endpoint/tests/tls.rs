@@ -6,7 +6,7 @@ use rustls_pki_types::{PrivateKeyDer, ServerName};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::endpoint::pool::{IDLE_TIME, Lane, Pool, PoolKey};
+use crate::endpoint::pool::{H2Connection, IDLE_TIME, Lane, Pool, PoolKey};
 use crate::endpoint::{H1Exchange, UpstreamStream};
 
 /// Two ends that trust each other.
@@ -35,6 +35,11 @@ type Far = tokio_rustls::server::TlsStream<TcpStream>;
 
 /// A connection, its other end, and the lane it belongs to.
 async fn connection() -> (UpstreamStream, Far, Arc<Lane>, Way) {
+    connection_for(None).await
+}
+
+/// One whose chain can be relied on for so long.
+async fn connection_for(left: Option<Duration>) -> (UpstreamStream, Far, Arc<Lane>, Way) {
     let (acceptor, connector) = ends();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -51,12 +56,7 @@ async fn connection() -> (UpstreamStream, Far, Arc<Lane>, Way) {
         dns: None,
     };
     let lane = Pool::default().lane(&key, &metrics);
-    (
-        UpstreamStream::Tls(Box::new(near.unwrap())),
-        far.unwrap(),
-        lane,
-        way,
-    )
+    (UpstreamStream::tls(near.unwrap(), left), far.unwrap(), lane, way)
 }
 
 /// One request on this connection, answered so; the connection goes back to its lane if it may.
@@ -92,6 +92,35 @@ async fn a_kept_tls_connection_serves_the_next_request() {
         ask(again.stream, &mut far, &lane, HELLO).await.unwrap().body,
         b"hello"
     );
+}
+
+/// The first is over as soon as it is made, the second is not for a minute.
+const LEFT: [(Duration, bool); 2] = [(Duration::ZERO, false), (Duration::from_secs(60), true)];
+
+#[tokio::test]
+async fn a_kept_connection_serves_nobody_once_a_certificate_of_its_endpoint_has_ended() {
+    for (left, is_kept) in LEFT {
+        let (stream, mut far, lane, _way) = connection_for(Some(left)).await;
+
+        ask(stream, &mut far, &lane, HELLO).await.unwrap();
+
+        assert_eq!(lane.take_h1().is_some(), is_kept, "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_shared_connection_takes_no_request_once_a_certificate_of_its_endpoint_has_ended() {
+    for (left, is_kept) in LEFT {
+        let (stream, far, lane, _way) = connection_for(Some(left)).await;
+        let shown = lane.shown(&stream);
+        let (near, _far) = tokio::join!(h2::client::handshake(stream), h2::server::handshake(far));
+        let (sender, _driver) = near.unwrap();
+        let _far: h2::server::Connection<_, Bytes> = _far.unwrap();
+        lane.keep_h2(Arc::new(H2Connection::new(sender, shown)));
+
+        assert_eq!(lane.take_h2().is_some(), is_kept, "{left:?}");
+        assert_eq!(lane.take_h2().is_some(), is_kept, "{left:?}");
+    }
 }
 
 #[tokio::test]
