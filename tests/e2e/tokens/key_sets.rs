@@ -161,11 +161,44 @@ async fn an_issuer_that_never_answers_keeps_nobody_else_from_starting() {
         (503, "keys-unavailable")
     );
     assert_eq!(answer.headers["retry-after"], "1");
-    assert!(!Seen::of(&gateway).is_ready().await);
+    let seen = Seen::of(&gateway);
+    let ready = seen.json("/readyz").await;
+    assert!(ready["waiting_for"].to_string().contains("issuer idp"), "{ready}");
+
+    // It had its time: the other routes get their traffic, although this is the only issuer.
+    wait_until("readiness", || async { seen.is_ready().await.then_some(()) }).await;
+    let ready = seen.json("/readyz").await;
+    assert!(ready["stale"].to_string().contains("issuer idp"), "{ready}");
+    assert_eq!(ask(&gateway, &good).await, (503, "keys-unavailable".to_owned()));
 
     server.publish(PATH, &issuer.jwks());
     wait_for_answer(&gateway, &good, (200, "")).await;
-    assert!(Seen::of(&gateway).is_ready().await);
+    assert_eq!(seen.json("/readyz").await["stale"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_is_down_takes_no_gateway_out_of_rotation() {
+    let server = KeyServer::start().await;
+    server.fail(PATH, 500);
+    let issuer = TokenIssuer::new("https://login.example.com", "k1");
+    let gateway = gateway_of(&fetched(&server, ", cooldown: 1s"), None);
+    let seen = Seen::of(&gateway);
+
+    // Asked for and refused: there is nothing more to wait for.
+    wait_until("readiness", || async { seen.is_ready().await.then_some(()) }).await;
+    let ready = seen.json("/readyz").await;
+    let stale = ready["stale"].to_string();
+    assert!(
+        stale.contains("issuer idp: its keys were never loaded"),
+        "{ready}"
+    );
+    assert_eq!(plain(&gateway).get("/open", &[]).await.status, 200);
+    let good = issuer.sign(&claims(&issuer));
+    assert_eq!(ask(&gateway, &good).await, (503, "keys-unavailable".to_owned()));
+
+    server.publish(PATH, &issuer.jwks());
+    wait_for_answer(&gateway, &good, (200, "")).await;
+    assert_eq!(seen.json("/readyz").await["stale"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,6 +239,13 @@ async fn keys_outlive_their_issuers_outage_and_lies_for_the_stale_window_and_no_
         fetched_at.elapsed() >= Duration::from_secs(14),
         "{:?}",
         fetched_at.elapsed()
+    );
+    // Its own tokens are refused; everybody else's traffic still comes.
+    assert!(seen.is_ready().await);
+    let ready = seen.json("/readyz").await;
+    assert!(
+        ready["stale"].to_string().contains("idp: its keys are too old"),
+        "{ready}"
     );
 
     server.publish(PATH, &issuer.jwks());
