@@ -5,19 +5,25 @@
 //! until it is over. Only an agent that says that we are nobody any more ends it before.
 
 mod deliveries;
+mod keeping;
 mod kept;
 mod streams;
 
+#[cfg(test)]
+mod samples;
+
+use std::future::pending;
 use std::time::{Duration, Instant};
 
 use portcullis_identity::plan::IdentityPlan;
 use portcullis_identity::{Boards, WorkloadIdentity, WorkloadLack};
 use spiffe::WorkloadApiError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
 use self::deliveries::{documents_of, expected_domains, identity_of};
+use self::keeping::{Keeper, Wish, keep};
 use self::kept::Kept;
 use self::streams::{Event, Material, is_denial};
 use crate::app::state::{StateDir, StateFault};
@@ -37,6 +43,8 @@ const DENIED: Duration = Duration::from_secs(30);
 pub(crate) struct Follower {
     endpoint: String,
     boards: Boards,
+    /// What is to be kept where there is a state folder, and what keeps it until it is followed.
+    wishes: watch::Sender<Option<Wish>>,
     kept: Option<Kept>,
     /// The parts of the next delivery: both streams bring one of their own.
     latest: WorkloadIdentity,
@@ -66,6 +74,7 @@ impl Follower {
         Ok(Self {
             endpoint,
             boards,
+            wishes: watch::Sender::new(None),
             kept: state.map(Kept::open).transpose()?,
             latest: WorkloadIdentity::default(),
             denied_since: None,
@@ -106,18 +115,31 @@ impl Follower {
         let (to, mut events) = mpsc::channel(4);
         let streams = streams::follow(&endpoint, to);
         tokio::pin!(streams);
+        let keeper = self.kept.take().map(|kept| Keeper {
+            kept,
+            endpoint: endpoint.clone(),
+        });
+        let wishes = self.wishes.subscribe();
+        let keeping = async {
+            match keeper {
+                Some(keeper) => keep(keeper, wishes).await,
+                None => pending().await,
+            }
+        };
+        tokio::pin!(keeping);
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut streams => return,
-                Some(event) = events.recv() => self.take(event).await,
+                () = &mut keeping => return,
+                Some(event) = events.recv() => self.take(event),
                 _ = looks.tick() => self.look(),
             }
         }
     }
 
-    async fn take(&mut self, event: Event) {
+    fn take(&mut self, event: Event) {
         match event {
             Event::Identity(context) => {
                 self.denied_since = None;
@@ -127,7 +149,7 @@ impl Follower {
                     bundles,
                     jwt_bundles: self.latest.jwt_bundles.clone(),
                 };
-                if self.publish(next).await {
+                if self.publish(next) {
                     self.boards.workload.heard(self.boards.clock.instant());
                 }
             }
@@ -138,7 +160,7 @@ impl Follower {
                 };
                 // Authorities that come first wait for the identity: a delivery replaces the previous one whole.
                 if next.svid.is_some() {
-                    self.publish(next).await;
+                    self.publish(next);
                 } else {
                     self.latest = next;
                 }
@@ -155,13 +177,13 @@ impl Follower {
                 material: Material::Identity,
                 fault,
                 had_delivered,
-            } => self.lost(&fault, had_delivered).await,
+            } => self.lost(&fault, had_delivered),
         }
         self.look();
     }
 
     /// True when it was taken.
-    async fn publish(&mut self, next: WorkloadIdentity) -> bool {
+    fn publish(&mut self, next: WorkloadIdentity) -> bool {
         match self.boards.workload.publish(next.clone()) {
             Ok(generation) => {
                 self.boards.pulse.beat();
@@ -176,7 +198,7 @@ impl Follower {
                     "workload identity received"
                 );
                 self.latest = next;
-                self.keep().await;
+                self.wish(Wish::Keep(Box::new(self.latest.clone())));
                 true
             }
             Err(fault) => {
@@ -186,7 +208,12 @@ impl Follower {
         }
     }
 
-    async fn lost(&mut self, fault: &WorkloadApiError, had_delivered: bool) {
+    /// Has the latest in the state folder, as soon as the disk gets to it.
+    fn wish(&self, wish: Wish) {
+        self.wishes.send_replace(Some(wish));
+    }
+
+    fn lost(&mut self, fault: &WorkloadApiError, had_delivered: bool) {
         let board = &self.boards.workload;
         let (wall, now) = (self.boards.clock.wall(), self.boards.clock.instant());
         let status = board.status(wall, now);
@@ -206,12 +233,12 @@ impl Follower {
         }
         let since = *self.denied_since.get_or_insert(now);
         if had_delivered || now.saturating_duration_since(since) >= DENIED {
-            self.withdraw().await;
+            self.withdraw();
         }
     }
 
     /// The agent says that we are nobody: nothing that it delivered is used on, now or after a restart.
-    async fn withdraw(&mut self) {
+    fn withdraw(&mut self) {
         if self.latest.svid.is_none() {
             return;
         }
@@ -223,36 +250,7 @@ impl Follower {
             Err(fault) => error!(error = %chain(&fault), "cannot take our identity back"),
         }
         self.boards.pulse.beat();
-        self.with_kept("forget", |kept, _, _| kept.forget()).await;
-    }
-
-    async fn keep(&mut self) {
-        self.with_kept("keep", Kept::write).await;
-    }
-
-    /// Does something with the file, on a thread that may block.
-    async fn with_kept(
-        &mut self,
-        what: &'static str,
-        work: impl FnOnce(&mut Kept, &str, &WorkloadIdentity) -> Result<(), kept::KeptFault> + Send + 'static,
-    ) {
-        let Some(mut kept) = self.kept.take() else { return };
-        let (endpoint, latest) = (self.endpoint.clone(), self.latest.clone());
-        let done = tokio::task::spawn_blocking(move || {
-            let done = work(&mut kept, &endpoint, &latest);
-            (kept, done)
-        });
-        match done.await {
-            Ok((kept, done)) => {
-                self.kept = Some(kept);
-                if let Err(fault) = done {
-                    warn!(error = %chain(&fault), "cannot {what} the workload identity in the state folder");
-                }
-            }
-            Err(fault) => {
-                error!(error = %fault, "keeping the workload identity failed, it is kept no longer")
-            }
-        }
+        self.wish(Wish::Forget);
     }
 
     /// Shows how the agent is doing, and says what is wrong: at once, and every minute.
