@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portcullis_identity::Svid;
 use portcullis_identity::plan::{IdentityPlan, KeySource, TrustAnchors, UpstreamPeer};
+use portcullis_identity::{Svid, WorkloadIdentity};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use spiffe::bundle::jwt::JwtBundleSet;
 use spiffe::{TrustDomain, X509Context};
@@ -70,4 +70,10 @@ pub(super) fn documents_of(set: &JwtBundleSet) -> BTreeMap<TrustDomain, Bytes> {
             (domain.clone(), Bytes::from(document))
         })
         .collect()
+}
+
+/// True when both say the same; a leaf stands for its key.
+pub(super) fn is_same(one: &WorkloadIdentity, other: &WorkloadIdentity) -> bool {
+    let chain = |identity: &WorkloadIdentity| identity.svid.as_ref().map(|svid| svid.chain.clone());
+    chain(one) == chain(other) && one.bundles == other.bundles && one.jwt_bundles == other.jwt_bundles
 }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
-use self::deliveries::{documents_of, expected_domains, identity_of};
+use self::deliveries::{documents_of, expected_domains, identity_of, is_same};
 use self::keeping::{Keeper, Wish, keep};
 use self::kept::Kept;
 use self::streams::{Event, Material, is_denial};
@@ -184,19 +184,27 @@ impl Follower {
 
     /// True when it was taken.
     fn publish(&mut self, next: WorkloadIdentity) -> bool {
-        match self.boards.workload.publish(next.clone()) {
+        let is_news = !is_same(&next, &self.latest);
+        let published = self.boards.workload.publish(next.clone());
+        // What the agent says again is no reason to judge everything that lives. Authorities are taken also out of a
+        // delivery that is refused for the rest of it.
+        if is_news {
+            self.boards.pulse.beat();
+        }
+        match published {
             Ok(generation) => {
-                self.boards.pulse.beat();
-                info!(
-                    spiffe_id = next
-                        .svid
-                        .as_ref()
-                        .map_or_else(|| "none".to_owned(), |svid| svid.spiffe_id.to_string()),
-                    bundles = next.bundles.len(),
-                    jwt_bundles = next.jwt_bundles.len(),
-                    generation,
-                    "workload identity received"
-                );
+                if is_news {
+                    info!(
+                        spiffe_id = next
+                            .svid
+                            .as_ref()
+                            .map_or_else(|| "none".to_owned(), |svid| svid.spiffe_id.to_string()),
+                        bundles = next.bundles.len(),
+                        jwt_bundles = next.jwt_bundles.len(),
+                        generation,
+                        "workload identity received"
+                    );
+                }
                 self.latest = next;
                 self.wish(Wish::Keep(Box::new(self.latest.clone())));
                 true
@@ -299,3 +307,7 @@ impl Trouble {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "follower_tests.rs"]
+mod tests;
