@@ -13,8 +13,12 @@ use x509_parser::prelude::FromDer;
 
 use super::crl::{Cleared, Revocation, RevocationFault, RevocationList};
 
-/// Longest chain that is looked at; longer ones only cost work.
-const MAX_CHAIN: usize = 10;
+/// Longest chain that is looked at: a path has six authorities at most, and a few more are sent along by mistake.
+const MAX_CHAIN: usize = 8;
+/// Certificates of one authority that are looked at: its own and one that another authority gave it. The number of ways
+/// through a chain is the product over its names: ten certificates of one name are a million ways, all of them to be
+/// tried before the first signature is checked.
+const MAX_OF_ONE_NAME: usize = 2;
 
 /// A set of trust anchors.
 #[derive(Clone, Default)]
@@ -103,6 +107,9 @@ impl Anchors {
         if intermediates.len() > MAX_CHAIN {
             return Err(ChainFault::Path(webpki::Error::MaximumPathDepthExceeded));
         }
+        if is_maze(intermediates) {
+            return Err(ChainFault::Path(webpki::Error::MaximumPathBuildCallsExceeded));
+        }
         let since = now
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
@@ -147,6 +154,22 @@ impl Anchors {
             })?;
         Ok(found.take().and_then(Result::ok))
     }
+}
+
+/// True when more certificates bear one name than a path could need; one that is sent twice counts once.
+fn is_maze(intermediates: &[CertificateDer<'_>]) -> bool {
+    let certificates: Vec<_> = intermediates
+        .iter()
+        .enumerate()
+        .filter(|(index, one)| !intermediates.iter().take(*index).any(|earlier| earlier == *one))
+        .filter_map(|(_, one)| EndEntityCert::try_from(one).ok())
+        .collect();
+    certificates.iter().any(|one| {
+        let of_name = certificates
+            .iter()
+            .filter(|other| other.subject() == one.subject());
+        of_name.count() > MAX_OF_ONE_NAME
+    })
 }
 
 /// Whether an authority's key is for certificates, which path building leaves out (RFC 5280 section 6.1.4 (n)). One that
