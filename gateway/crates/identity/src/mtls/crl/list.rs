@@ -106,7 +106,8 @@ pub(crate) struct RevocationList {
 /// What an issuing distribution point (RFC 5280 section 5.2.5) says the list is for.
 #[derive(Debug, Eq, PartialEq)]
 struct Scope {
-    points: Vec<Bytes>,
+    /// The URLs of the part of the certificates that it is for; `None` when it is for no part.
+    points: Option<Vec<Bytes>>,
     covers: Covers,
 }
 
@@ -216,12 +217,7 @@ impl RevocationList {
             Covers::Leaves => is_leaf,
             Covers::Authorities => !is_leaf,
         };
-        let named = |points: &[String]| {
-            points
-                .iter()
-                .any(|point| scope.points.iter().any(|own| own == point))
-        };
-        covers && points.is_none_or(named)
+        covers && scope.has(points)
     }
 
     /// True when it is the same list, octet by octet.
@@ -338,18 +334,19 @@ impl Scope {
         const ONLY_AUTHORITIES: u8 = 0x82;
         let mut fields = take_as(&mut point, SEQUENCE)?.content;
         let mut scope = Self {
-            points: Vec::new(),
+            points: None,
             covers: Covers::All,
         };
         while !fields.is_empty() {
             let field = take(&mut fields)?;
             match field.tag {
                 NAME => {
+                    let points = scope.points.get_or_insert_default();
                     let mut names = take_as(&mut &*field.content, FULL_NAME)?.content;
                     while !names.is_empty() {
                         let name = take(&mut names)?;
                         if name.tag == URI {
-                            scope.points.push(Bytes::copy_from_slice(name.content));
+                            points.push(Bytes::copy_from_slice(name.content));
                         }
                     }
                 }
@@ -359,6 +356,16 @@ impl Scope {
             }
         }
         Some(scope)
+    }
+
+    /// True when a certificate that names these places is in its part (RFC 5280 section 6.3.3 (b) (2) (i)). One that
+    /// names none could be in any part, so no single part speaks for it.
+    fn has(&self, named: Option<&[String]>) -> bool {
+        let Some(own) = &self.points else {
+            return true;
+        };
+        let mut named = named.unwrap_or_default().iter();
+        named.any(|point| own.iter().any(|own| own == point))
     }
 }
 

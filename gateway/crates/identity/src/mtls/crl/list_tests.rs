@@ -239,16 +239,47 @@ fn a_list_speaks_only_for_the_certificates_of_its_scope() {
         scoped(&ca, Some(CrlScope::CaCertsOnly)),
     );
 
-    assert!(all.covers(true, None) && all.covers(false, None));
-    assert!(all.covers(true, Some(&here)) && !all.covers(true, Some(&elsewhere)));
+    assert!(all.covers(true, Some(&here)) && all.covers(false, Some(&here)));
+    assert!(!all.covers(true, Some(&elsewhere)));
     assert!(
         !all.covers(true, Some(&[])),
         "a place that cannot be read is another one"
     );
-    assert!(leaves.covers(true, None) && !leaves.covers(false, None));
-    assert!(!authorities.covers(true, None) && authorities.covers(false, Some(&here)));
+    assert!(leaves.covers(true, Some(&here)) && !leaves.covers(false, Some(&here)));
+    assert!(!authorities.covers(true, Some(&here)) && authorities.covers(false, Some(&here)));
     let whole = read(&list(&ca, &[]));
     assert!(whole.covers(true, Some(&elsewhere)) && whole.covers(false, None));
+}
+
+/// RFC 5280 section 6.3.3 (b) (2) (i): one part of an authority's list says nothing of a certificate that does not name
+/// this part, and a certificate that names no place may stand in any of them.
+#[test]
+fn a_part_of_a_list_speaks_for_no_certificate_that_names_no_place() {
+    let ca = TestCa::new("ca");
+    for scope in [None, Some(CrlScope::UserCertsOnly), Some(CrlScope::CaCertsOnly)] {
+        let part = scoped(&ca, scope);
+
+        assert!(!part.covers(true, None) && !part.covers(false, None));
+    }
+}
+
+/// The same: an issuing distribution point without a name leaves out no place.
+#[test]
+fn a_list_without_a_place_of_its_own_speaks_for_certificates_of_every_place() {
+    let point = |fields: &[u8]| Scope::read(&der(SEQUENCE, &[fields])).unwrap();
+    let directory = der(0xa4, &[&[SEQUENCE, 0]]);
+    let here = ["http://pki.example/1.crl".to_owned()];
+
+    let (nameless, elsewhere) = (
+        point(&[0x81, 1, 0xff]),
+        point(&der(0xa0, &[&der(0xa0, &[&directory])])),
+    );
+
+    assert!(nameless.has(Some(&here)) && nameless.has(Some(&[])) && nameless.has(None));
+    assert!(
+        !elsewhere.has(Some(&here)) && !elsewhere.has(None),
+        "a place that is no URL"
+    );
 }
 
 #[test]
