@@ -1,3 +1,5 @@
+use std::time::{Duration, SystemTime};
+
 use portcullis_model::Reason;
 use rcgen::date_time_ymd;
 
@@ -75,6 +77,30 @@ fn a_trust_that_knows_nobody_leaves_the_word_to_the_next() {
         .listener()
         .still_accepts(Some("api.example.com"), Some(&peer), now());
     assert!(open.is_ok());
+}
+
+/// What was found of a certificate is carried through the request for that long.
+#[test]
+fn an_acceptance_says_how_long_it_holds_and_where_nobody_asks_there_is_none() {
+    let ca = TestCa::new("clients");
+    let peer = PeerIdentity::from_chain(&ca.leaf(&[WEB]).chain);
+    let clearing = list(&ca, &[]);
+    let of = |listener: &ListenerTls| {
+        let judged = listener.judge_request(Some("api.example.com"), "api.example.com", Some(&peer), now());
+        judged.unwrap()
+    };
+    let (_kept, by_chain) = with_trusts(&ca, [None, None]);
+    let (_kept, by_list) = with_trusts(&ca, [Some(&clearing), None]);
+    let asks_nobody = Setup::new(API, ClientCertificates::Off, &[]).listener();
+    // The list's next update is on 1 February 2027, 00:00.
+    let next_update = SystemTime::UNIX_EPOCH + Duration::from_secs(1_801_440_000);
+
+    assert_eq!(of(&by_chain), Some(peer.not_after + Duration::from_secs(1)));
+    assert_eq!(of(&by_list), Some(next_update));
+    assert_eq!(of(&by_list), Some(next_update), "remembered");
+    assert_eq!(of(&asks_nobody), None);
+    let elsewhere = by_chain.judge_request(Some("api.example.com"), "example.com", Some(&peer), now());
+    assert_eq!(elsewhere.unwrap_err().reason, Reason::Misdirected);
 }
 
 #[test]
