@@ -1,7 +1,7 @@
 //! Who is asking, by the schemes of a route in their order.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue};
@@ -51,6 +51,25 @@ pub struct Authenticated {
     pub standing: Standing,
 }
 
+/// What a credential proves that was proven by it before.
+#[derive(Clone, Debug)]
+pub enum Still {
+    /// This.
+    Proven(Authenticated),
+    /// Nothing yet, and nothing is refuted: the keys of its issuer have never been here. They are worth waiting for so
+    /// long as keys may be used without being confirmed.
+    AwaitsKeys(Duration),
+}
+
+/// Whether a judgement counts as one of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tally {
+    /// A request's.
+    Request,
+    /// One of what lives already: it was counted when it began.
+    Lease,
+}
+
 /// The schemes of one route, ready to judge; a clone shares them.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
@@ -73,6 +92,12 @@ pub(crate) enum Kind {
     Certificate,
 }
 
+impl Tally {
+    const fn is_request(self) -> bool {
+        matches!(self, Self::Request)
+    }
+}
+
 impl Authenticator {
     pub(crate) fn new(schemes: Schemes) -> Self {
         Self {
@@ -91,19 +116,19 @@ impl Authenticator {
     ) -> Result<Authenticated, Rejection> {
         let schemes = &*self.schemes;
         match schemes.present(credentials)? {
-            Kind::Certificate => schemes.judge_certificate(credentials.peer, now),
+            Kind::Certificate => schemes.judge_certificate(credentials.peer, now, Tally::Request),
             Kind::Token => {
                 let token = schemes.bearer(credentials.headers)?;
-                let verdict = match schemes.judge_token(token, now) {
+                let verdict = match schemes.judge_token(token, now, Tally::Request) {
                     Ok(authenticated) => return Ok(authenticated),
                     Err(verdict) => verdict,
                 };
                 if schemes.fetch_lacking(&verdict).await {
                     schemes
-                        .judge_token(token, now)
-                        .map_err(|verdict| schemes.reject_token(&verdict))
+                        .judge_token(token, now, Tally::Request)
+                        .map_err(|verdict| schemes.reject_token(&verdict, Tally::Request))
                 } else {
-                    Err(schemes.reject_token(&verdict))
+                    Err(schemes.reject_token(&verdict, Tally::Request))
                 }
             }
         }
@@ -120,10 +145,34 @@ impl Authenticator {
     ) -> Result<Authenticated, Rejection> {
         let schemes = &*self.schemes;
         match schemes.present(credentials)? {
-            Kind::Certificate => schemes.judge_certificate(credentials.peer, now),
+            Kind::Certificate => schemes.judge_certificate(credentials.peer, now, Tally::Request),
             Kind::Token => schemes
-                .judge_token(schemes.bearer(credentials.headers)?, now)
-                .map_err(|verdict| schemes.reject_token(&verdict)),
+                .judge_token(schemes.bearer(credentials.headers)?, now, Tally::Request)
+                .map_err(|verdict| schemes.reject_token(&verdict, Tally::Request)),
+        }
+    }
+
+    /// Judges the credentials of what lives again, without fetching keys and without counting it as a request.
+    ///
+    /// Keys that have never been here refute nothing. Keys that a delivery withdrew do, and so do keys that could not
+    /// be confirmed for longer than they may be used.
+    ///
+    /// # Errors
+    /// Returns what a new request would meet.
+    pub fn still_proves(&self, credentials: Credentials<'_>, now: SystemTime) -> Result<Still, Rejection> {
+        let schemes = &*self.schemes;
+        match schemes.present(credentials)? {
+            Kind::Certificate => schemes
+                .judge_certificate(credentials.peer, now, Tally::Lease)
+                .map(Still::Proven),
+            Kind::Token => match schemes.judge_token(schemes.bearer(credentials.headers)?, now, Tally::Lease)
+            {
+                Ok(authenticated) => Ok(Still::Proven(authenticated)),
+                Err(verdict) => match verdict.awaits_keys() {
+                    Some(patience) => Ok(Still::AwaitsKeys(patience)),
+                    None => Err(schemes.reject_token(&verdict, Tally::Lease)),
+                },
+            },
         }
     }
 }
@@ -148,6 +197,7 @@ impl Schemes {
         &self,
         peer: Option<&PeerIdentity>,
         now: SystemTime,
+        tally: Tally,
     ) -> Result<Authenticated, Rejection> {
         let metrics = &self.boards.metrics;
         let Some(peer) = peer else {
@@ -157,10 +207,12 @@ impl Schemes {
         let refused = match judged {
             Ok(((trust, origin), (id, is_remembered))) => {
                 if let Some(entry) = self.boards.denied.denies_certificate(peer, &trust.id, now) {
-                    return Err(self.reject_denied_certificate(&entry));
+                    return Err(self.reject_denied_certificate(&entry, tally));
                 }
                 let outcome = if is_remembered { "remembered" } else { "verified" };
-                metrics.certificates.with_label_values(&[outcome]).inc();
+                if tally.is_request() {
+                    metrics.certificates.with_label_values(&[outcome]).inc();
+                }
                 return Ok(Authenticated {
                     principal: Principal {
                         identity: Identity::Workload(id),
@@ -178,7 +230,9 @@ impl Schemes {
             Some(((_, origin), refusal)) => (refusal.reason, refusal.check.as_ref(), Some(origin)),
             None => (Reason::CertificateUntrusted, "the route names no trust", None),
         };
-        metrics.certificates.with_label_values(&[reason.code()]).inc();
+        if tally.is_request() {
+            metrics.certificates.with_label_values(&[reason.code()]).inc();
+        }
         let mut rejection = Rejection::new(reason).with_private(check);
         if let Some(origin) = origin {
             rejection = rejection.decided_by(origin);
@@ -187,10 +241,12 @@ impl Schemes {
     }
 
     /// The denial is final, whatever another trust of the route would say of the same certificate.
-    fn reject_denied_certificate(&self, entry: &DenyEntry) -> Rejection {
+    fn reject_denied_certificate(&self, entry: &DenyEntry, tally: Tally) -> Rejection {
         let reason = Reason::CertificateRevoked;
         let metrics = &self.boards.metrics;
-        metrics.certificates.with_label_values(&[reason.code()]).inc();
+        if tally.is_request() {
+            metrics.certificates.with_label_values(&[reason.code()]).inc();
+        }
         self.challenge(entry.rejection(reason), None)
     }
 

@@ -27,7 +27,7 @@ mod testing;
 pub mod tls;
 
 pub use assertion::{AssertionBoard, Forwarding};
-pub use authenticator::{Authenticated, Authenticator, Credentials, Scheme};
+pub use authenticator::{Authenticated, Authenticator, Credentials, Scheme, Still};
 pub use boards::{Boards, Clock};
 pub use compile::{IdentityRuntime, IssuerStatus, compile};
 pub use deny::DenyList;

@@ -180,7 +180,7 @@ impl IdentityRuntime {
                 generation: loaded.as_ref().map_or(0, |keys| keys.generation),
                 age: issuer.keys.age(now),
                 ends_in: issuer.keys.ends_in(now),
-                usable: issuer.keys.usable(now).is_some(),
+                usable: issuer.keys.usable(now).is_some_and(|keys| keys.set.len() > 0),
                 last_fault: issuer.keys.last_fault(),
             }
         };

@@ -7,9 +7,9 @@
 //! as far as that was kept.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use portcullis_identity::{Credentials, PeerIdentity, standing};
+use portcullis_identity::{Credentials, PeerIdentity, Still, standing};
 use portcullis_model::{Principal, Reason, RegionId, Rejection};
 use portcullis_routing::residency::AllowedRegions;
 use portcullis_routing::route_table::Params;
@@ -29,16 +29,37 @@ pub(crate) struct Lease {
     pub(crate) route: Option<Arc<RouteBundle>>,
     /// How often a policy was asked in vain since.
     pub(crate) unanswered: u8,
+    /// Until when keys are waited for that confirm what was proven; `None`: it was confirmed.
+    pub(crate) awaits_until: Option<Instant>,
 }
 
 /// How often a policy that gives no answer in time is asked again. A reload asks for everything that lives at once, and
 /// what that costs must not be what ends it; one that never answers denies, as it would deny a new request.
 const PATIENCE: u8 = 3;
 
+/// What is still proven.
+enum Proof {
+    /// The principal, where the route asks for one.
+    Confirmed(Option<Principal>),
+    /// What was proven before; the keys that would confirm it may come within this time.
+    Awaited(Duration),
+}
+
+impl Proof {
+    const fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Confirmed(_) => None,
+            Self::Awaited(patience) => Some(*patience),
+        }
+    }
+}
+
 /// What another configuration found.
 pub(crate) struct Renewed {
     pub(crate) route: Arc<RouteBundle>,
     pub(crate) allowed: AllowedRegions,
+    /// How long keys may be waited for that confirm the proof; `None`: it is confirmed.
+    pub(crate) patience: Option<Duration>,
 }
 
 impl Lease {
@@ -48,7 +69,25 @@ impl Lease {
             beats,
             route: None,
             unanswered: 0,
+            awaits_until: None,
         }
+    }
+
+    /// Takes note of keys that are waited for, and of those that have come; the wait begins once.
+    ///
+    /// # Errors
+    /// When they did not come in time: nothing confirms what was proven by them.
+    pub(crate) fn await_keys(&mut self, patience: Option<Duration>, now: Instant) -> Result<(), Rejection> {
+        let Some(patience) = patience else {
+            self.awaits_until = None;
+            return Ok(());
+        };
+        let until = *self.awaits_until.get_or_insert(now + patience);
+        if now < until {
+            return Ok(());
+        }
+        Err(Rejection::new(Reason::KeysUnavailable)
+            .with_private("the keys that would confirm the token did not come in time"))
     }
 
     /// True when the rejection is only that a policy could not be asked, and it is worth another try.
@@ -75,13 +114,14 @@ pub(crate) fn end_of_proof(principal: &Principal, peer: Option<&PeerIdentity>, n
     now.mono.checked_add(left)
 }
 
-/// Judges under the configuration that judged last: only what was proven can have changed.
+/// Judges under the configuration that judged last: only what was proven can have changed. Gives how long keys may be
+/// waited for that confirm it; `None`: it is confirmed.
 pub(crate) fn judge_proof(
     context: &Context<'_>,
     admitted: &Admitted,
     route: &RouteBundle,
-) -> Result<(), Rejection> {
-    prove(context, admitted, route).map(drop)
+) -> Result<Option<Duration>, Rejection> {
+    prove(context, admitted, route).map(|proof| proof.patience())
 }
 
 /// Judges under another configuration, that of `context`.
@@ -91,8 +131,11 @@ pub(crate) fn judge_anew(
     region: Option<&RegionId>,
 ) -> Result<Renewed, Rejection> {
     let (route, params) = find_route(context, admitted)?;
-    let proven = prove(context, admitted, &route)?;
-    let principal = proven.as_ref().unwrap_or(&admitted.principal);
+    let proof = prove(context, admitted, &route)?;
+    let principal = match &proof {
+        Proof::Confirmed(Some(principal)) => principal,
+        Proof::Confirmed(None) | Proof::Awaited(_) => &admitted.principal,
+    };
     let allowed = match &route.residency {
         Some(residency) => residency.allowed(principal),
         None => Ok(AllowedRegions::All),
@@ -111,7 +154,14 @@ pub(crate) fn judge_anew(
                 .with_private(private)
                 .decided_by(&route.plan.origin))
         }
-        Some(_) | None => Ok(Renewed { route, allowed }),
+        Some(_) | None => {
+            let patience = proof.patience();
+            Ok(Renewed {
+                route,
+                allowed,
+                patience,
+            })
+        }
     }
 }
 
@@ -148,13 +198,10 @@ fn find_route(context: &Context<'_>, admitted: &Admitted) -> Result<(Arc<RouteBu
 
 /// Whether the principal is still proven, and the principal as the same credentials prove it now.
 ///
-/// The credentials are those of the request. Keys that cannot be had at the moment prove nothing and refute nothing:
-/// the principal stays, and is asked about again when the keys arrive, which is a beat of the pulse.
-fn prove(
-    context: &Context<'_>,
-    admitted: &Admitted,
-    route: &RouteBundle,
-) -> Result<Option<Principal>, Rejection> {
+/// The credentials are those of the request. Keys that have not been here yet, as of an issuer whose configuration
+/// changed, prove nothing and refute nothing: the principal stays, and is asked about again when the keys arrive, which
+/// is a beat of the pulse, or do not arrive in time.
+fn prove(context: &Context<'_>, admitted: &Admitted, route: &RouteBundle) -> Result<Proof, Rejection> {
     let principal = &admitted.principal;
     let peer = context.connection.peer_identity();
     let boards = &context.boards.identity;
@@ -163,22 +210,24 @@ fn prove(
         .standing
         .judge(boards, principal, peer, context.now.wall)?;
     let Some(authenticator) = &route.authenticator else {
-        return Ok(None);
+        return Ok(Proof::Confirmed(None));
     };
     let credentials = Credentials {
         headers: &admitted.canonical.headers,
         peer,
     };
-    match authenticator.authenticate_offline(credentials, context.now.wall) {
-        Ok(found) if found.principal.identity == principal.identity => Ok(Some(found.principal)),
-        Ok(found) => {
+    match authenticator.still_proves(credentials, context.now.wall)? {
+        Still::Proven(found) if found.principal.identity == principal.identity => {
+            Ok(Proof::Confirmed(Some(found.principal)))
+        }
+        Still::Proven(found) => {
             let private = format!("its credentials prove {} by now", found.principal);
             Err(Rejection::new(Reason::NotAuthenticated)
                 .with_private(private)
                 .decided_by(&found.by))
         }
-        Err(rejection) if rejection.reason == Reason::KeysUnavailable && principal.is_proven() => Ok(None),
-        Err(rejection) => Err(rejection),
+        Still::AwaitsKeys(patience) if principal.is_proven() => Ok(Proof::Awaited(patience)),
+        Still::AwaitsKeys(_) => Err(Rejection::new(Reason::KeysUnavailable).decided_by(&route.plan.origin)),
     }
 }
 
@@ -212,5 +261,34 @@ fn ask(
         (Ok(_), _) => Ok(()),
         (Err(rejection), Some(origin)) => Err(rejection.decided_by(&origin)),
         (Err(rejection), None) => Err(rejection),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_waited_for_once_and_not_for_ever() {
+        let (mut lease, now) = (Lease::begun(0), Instant::now());
+        let patience = Some(Duration::from_secs(60));
+
+        lease.await_keys(patience, now).unwrap();
+        lease.await_keys(patience, now + Duration::from_secs(59)).unwrap();
+        let late = lease.await_keys(patience, now + Duration::from_secs(60));
+
+        assert_eq!(late.unwrap_err().reason, Reason::KeysUnavailable);
+    }
+
+    #[test]
+    fn keys_that_came_end_the_wait() {
+        let (mut lease, now) = (Lease::begun(0), Instant::now());
+        let patience = Some(Duration::from_secs(60));
+        lease.await_keys(patience, now).unwrap();
+
+        lease.await_keys(None, now + Duration::from_secs(30)).unwrap();
+
+        assert_eq!(lease.awaits_until, None);
+        lease.await_keys(patience, now + Duration::from_secs(60)).unwrap();
     }
 }

@@ -131,6 +131,17 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// The TLS toward the endpoints that it forwards to.
+    #[must_use]
+    pub const fn tls(&self) -> Option<&Arc<UpstreamTls>> {
+        match self {
+            Self::Forward { tls, .. } => tls.as_ref(),
+            Self::KeySet | Self::Answer { .. } => None,
+        }
+    }
+}
+
 /// The one place where a new configuration takes over: one atomic swap.
 pub struct SnapshotStore {
     current: ArcSwap<Snapshot>,

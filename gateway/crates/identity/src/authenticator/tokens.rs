@@ -1,7 +1,7 @@
 //! Bearer tokens: taken from the request, judged by the issuers that they name, remembered, and refused with words.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use http::header::AUTHORIZATION;
@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use portcullis_model::{Origin, Reason, Rejection};
 use sha2::{Digest, Sha256};
 
-use super::{Authenticated, Schemes};
+use super::{Authenticated, Schemes, Tally};
 use crate::deny::DenyEntry;
 use crate::jwt::{Issuer, IssuerKeys, MAX_TOKEN, Token, TokenRefusal, Traffic, Verified};
 use crate::standing::Standing;
@@ -50,6 +50,13 @@ impl<'a> TokenVerdict<'a> {
             denied: None,
         }
     }
+
+    /// How long it is worth waiting for keys that have never been here; `None` where that is not why it was refused.
+    pub(super) fn awaits_keys(&self) -> Option<Duration> {
+        let (issuer, _) = self.by?;
+        let is_awaited = self.refusal.reason == Reason::KeysUnavailable && issuer.keys.loaded().is_none();
+        is_awaited.then_some(issuer.plan.key_times.stale)
+    }
 }
 
 impl Schemes {
@@ -57,10 +64,10 @@ impl Schemes {
         match bearer(headers) {
             Bearer::Present(token) => Ok(token),
             Bearer::Absent => Err(self.challenge(Rejection::new(Reason::CredentialsMissing), None)),
-            Bearer::Malformed(check) => Err(self.reject_token(&TokenVerdict::new(
-                TokenRefusal::new(Reason::TokenMalformed, check),
-                None,
-            ))),
+            Bearer::Malformed(check) => {
+                let refusal = TokenRefusal::new(Reason::TokenMalformed, check);
+                Err(self.reject_token(&TokenVerdict::new(refusal, None), Tally::Request))
+            }
         }
     }
 
@@ -69,6 +76,7 @@ impl Schemes {
         &'s self,
         token: &str,
         now: SystemTime,
+        tally: Tally,
     ) -> Result<Authenticated, TokenVerdict<'s>> {
         let tokens = &self.boards.tokens;
         let instant = self.boards.clock.instant();
@@ -87,14 +95,21 @@ impl Schemes {
                     return Err(TokenVerdict::new(refusal, Some((issuer, origin))));
                 }
                 let authenticated = self.unless_denied(verified, (issuer, origin), now)?;
-                issuer.count_remembered();
+                if tally.is_request() {
+                    issuer.count_remembered();
+                }
                 return Ok(authenticated);
             }
         }
-        self.judge_new_token(token, now)
+        self.judge_new_token(token, now, tally)
     }
 
-    fn judge_new_token<'s>(&'s self, text: &str, now: SystemTime) -> Result<Authenticated, TokenVerdict<'s>> {
+    fn judge_new_token<'s>(
+        &'s self,
+        text: &str,
+        now: SystemTime,
+        tally: Tally,
+    ) -> Result<Authenticated, TokenVerdict<'s>> {
         let token = Token::parse(text).map_err(|refusal| TokenVerdict::new(refusal, None))?;
         let mut lacks = Vec::new();
         let mut verdict: Option<TokenVerdict<'s>> = None;
@@ -109,7 +124,9 @@ impl Schemes {
                         self.boards.tokens.remember(key, Arc::clone(&verified));
                     }
                     let authenticated = self.unless_denied(verified, (issuer, origin), now)?;
-                    issuer.count_verified();
+                    if tally.is_request() {
+                        issuer.count_verified();
+                    }
                     return Ok(authenticated);
                 }
                 Err(refusal) => refusal,
@@ -196,14 +213,13 @@ impl Schemes {
         })
     }
 
-    pub(super) fn reject_token(&self, verdict: &TokenVerdict<'_>) -> Rejection {
+    pub(super) fn reject_token(&self, verdict: &TokenVerdict<'_>, tally: Tally) -> Rejection {
         let reason = verdict.refusal.reason;
         let issuer = verdict.by.map_or("none", |(issuer, _)| issuer.plan.id.as_str());
-        self.boards
-            .metrics
-            .tokens
-            .with_label_values(&[issuer, reason.code()])
-            .inc();
+        if tally.is_request() {
+            let tokens = &self.boards.metrics.tokens;
+            tokens.with_label_values(&[issuer, reason.code()]).inc();
+        }
         let mut rejection = Rejection::new(reason).with_private(verdict.refusal.check.as_ref());
         match (&verdict.denied, verdict.by) {
             (Some(entry), _) => rejection = rejection.decided_by(&entry.origin()),

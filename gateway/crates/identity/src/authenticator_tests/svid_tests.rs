@@ -249,6 +249,21 @@ fn the_keys_of_the_workload_api_are_the_last_delivery() {
     assert_eq!(deliver(Some(jwks(&[&new]))), generation);
     assert_eq!(setup.refusal(&token), Reason::TokenKeyUnknown);
     assert!(setup.judge(&new.sign(&svid(BILLING))).is_ok());
+    // A domain that is delivered no longer has withdrawn its keys: nothing is waited for, and nothing lives on.
+    let token = new.sign(&svid(BILLING));
+    let headers = bearer_of(&token);
+    let still = || {
+        let credentials = Credentials {
+            headers: &headers,
+            peer: None,
+        };
+        setup.authenticator.still_proves(credentials, now())
+    };
+    assert!(matches!(still(), Ok(Still::Proven(_))));
     assert_eq!(deliver(None), generation);
-    assert_eq!(setup.refusal(&new.sign(&svid(BILLING))), Reason::KeysUnavailable);
+    assert_eq!(setup.refusal(&token), Reason::TokenKeyUnknown);
+    assert_eq!(still().unwrap_err().reason, Reason::TokenKeyUnknown);
+    assert!(!setup.runtime.issuers_status()[0].usable);
+    deliver(Some(jwks(&[&new])));
+    assert!(matches!(still(), Ok(Still::Proven(_))));
 }

@@ -125,6 +125,11 @@ impl KeyBoard {
         let flights: Vec<_> = flights.collect();
         // What takes longer goes on with the next call, or with a request that waits for it.
         let _ = tokio::time::timeout(WAIT, join_all(flights)).await;
+        let now = self.loader.clock.instant();
+        // Whoever lives by keys that may not be used any more is asked again.
+        if slots.iter().filter(|slot| slot.goes_stale(now)).count() > 0 {
+            self.loader.pulse.beat();
+        }
         self.show(&slots);
     }
 

@@ -46,6 +46,14 @@ pub(crate) struct KeySet {
 }
 
 impl KeySet {
+    /// The set of an issuer whose keys were withdrawn.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            keys: Vec::new(),
+            skipped: 0,
+        }
+    }
+
     /// Reads a document.
     pub(crate) fn parse(document: &[u8], purpose: KeyPurpose) -> Result<Self, KeySetFault> {
         if document.len() > MAX_DOCUMENT {

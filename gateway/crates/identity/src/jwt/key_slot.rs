@@ -1,6 +1,7 @@
 //! The keys of one issuer from one source: what was loaded, how old it is, and when to ask again.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(crate) struct KeySlot {
     pub(super) purpose: KeyPurpose,
     pub(super) times: KeyTimes,
     pub(super) current: ArcSwapOption<LoadedKeys>,
+    /// Whether its keys were stale when that was asked last.
+    is_stale: AtomicBool,
     attempts: Mutex<Attempts>,
 }
 
@@ -68,6 +71,7 @@ impl KeySlot {
             purpose: purpose(&plan.kind),
             times: plan.key_times,
             current: ArcSwapOption::empty(),
+            is_stale: AtomicBool::new(false),
             attempts: Mutex::default(),
         }
     }
@@ -85,6 +89,7 @@ impl KeySlot {
             purpose: self.purpose,
             times,
             current: ArcSwapOption::new(self.current.load_full()),
+            is_stale: AtomicBool::new(false),
             attempts: Mutex::new(attempts),
         }
     }
@@ -95,6 +100,13 @@ impl KeySlot {
             keys.fetched_at
                 .is_none_or(|at| now.saturating_duration_since(at) <= self.times.stale)
         })
+    }
+
+    /// True when its keys may not be used any more and that is news.
+    pub(super) fn goes_stale(&self, now: Instant) -> bool {
+        let is_stale = self.loaded().is_some() && self.usable(now).is_none();
+        let was_stale = self.is_stale.swap(is_stale, Ordering::AcqRel);
+        is_stale && !was_stale
     }
 
     /// Time since the last good fetch.

@@ -173,7 +173,7 @@ impl WorkloadBoard {
         self.current.load().own_id.clone()
     }
 
-    /// The JWT authorities of a trust domain, when any were delivered.
+    /// The JWT authorities of a trust domain, when any were ever delivered; none in it when they are no longer.
     pub(crate) fn jwt_keys(&self, domain: &TrustDomain) -> Option<Arc<LoadedKeys>> {
         let bundles = self.jwt_keys.load();
         bundles.get(domain).map(|bundle| Arc::clone(&bundle.keys))
@@ -202,6 +202,14 @@ impl WorkloadBoard {
             };
             bundles.insert(domain, bundle);
         }
+        // A domain that is not delivered any more has no keys, which is another thing than one that was never heard
+        // of: what its keys signed is refuted, not waited for.
+        for (domain, held) in present.iter() {
+            if !bundles.contains_key(domain) {
+                let withdrawn = held.withdrawn(|| self.next_generation());
+                bundles.insert(domain.clone(), withdrawn);
+            }
+        }
         self.jwt_keys.store(Arc::new(bundles));
     }
 
@@ -224,6 +232,19 @@ impl WorkloadBoard {
     /// A number no other generation of trust has had.
     pub(crate) fn next_generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl JwtBundle {
+    /// What is left of it when its domain is not delivered any more.
+    fn withdrawn(&self, generation: impl FnOnce() -> u64) -> Self {
+        if self.document.is_empty() {
+            return self.clone();
+        }
+        Self {
+            document: Bytes::new(),
+            keys: Arc::new(LoadedKeys::delivered(KeySet::empty(), generation(), b"")),
+        }
     }
 }
 

@@ -29,11 +29,18 @@ impl Exchange {
         self.begun.mono
     }
 
-    /// When what was proven ends; `None` when nothing ends by itself.
+    /// When what was proven ends, or is not waited for any more; `None` when nothing ends by itself.
     #[must_use]
     pub fn end_of_proof(&self) -> Option<Instant> {
         let admitted = self.admitted()?;
-        lease::end_of_proof(&admitted.principal, self.connection.peer_identity(), self.now)
+        let proof = lease::end_of_proof(&admitted.principal, self.connection.peer_identity(), self.now);
+        proof.into_iter().chain(self.lease.awaits_until).min()
+    }
+
+    /// True when another configuration than the one that it began with judged it.
+    #[must_use]
+    pub const fn is_renewed(&self) -> bool {
+        self.lease.route.is_some()
     }
 
     /// A fresh random number.
@@ -68,6 +75,7 @@ impl Exchange {
             verdict.map(|renewed| {
                 admitted.allowed = renewed.allowed;
                 self.lease.route = Some(renewed.route);
+                renewed.patience
             })
         } else {
             let route = self.lease.route.clone();
@@ -75,6 +83,7 @@ impl Exchange {
             lease::judge_proof(&self.context(), &admitted, route)
         };
         self.progress = Progress::Admitted(admitted);
+        let verdict = verdict.and_then(|patience| self.lease.await_keys(patience, self.now.mono));
         match verdict {
             Err(rejection) if self.lease.may_ask_again(&rejection) => {
                 // Nothing was judged: the beat still stands out, and so does the other configuration.
@@ -96,13 +105,16 @@ impl Exchange {
     /// # Errors
     /// Returns the rejection that ends the exchange; it is in the record then.
     pub fn judge_endpoint(&mut self, proof: &EndpointProof<'_>) -> Result<u64, Rejection> {
-        let tls = self.attempts.endpoint().and_then(|endpoint| {
-            let tls = self.snapshot.identity.upstream_tls(&endpoint.pool)?;
+        let endpoint = self.attempts.endpoint();
+        let tls = endpoint.and_then(|endpoint| {
+            let renewed = self.snapshot.identity.upstream_tls(&endpoint.pool);
+            // A pool that is gone, or speaks plaintext by now: what the connection was made by goes on to judge it.
+            let tls = renewed.or_else(|| self.admitted()?.route.action.tls().cloned())?;
             Some((tls, endpoint.address))
         });
         let Some((tls, address)) = tls else {
-            // The pool is gone, or speaks plaintext by now: no trust has changed.
-            return Ok(proof.generation);
+            let private = "nothing is left to judge the endpoint by";
+            return Err(self.refuse(Rejection::new(Reason::EndpointIdentity).with_private(private)));
         };
         tls.still_accepts(proof, address)
             .map_err(|why| self.refuse(Rejection::new(Reason::EndpointIdentity).with_private(why)))
