@@ -174,7 +174,7 @@ impl Caller {
 }
 
 /// The serial number of a leaf, in hex as tools print it: after the version (`[0] { INTEGER 2 }`) of the certificate.
-fn serial(leaf: &Leaf) -> String {
+pub fn serial(leaf: &Leaf) -> String {
     const VERSION: [u8; 6] = [0xa0, 3, 2, 1, 2, 2];
     let chain = leaf.chain();
     let der = chain[0].as_ref();

@@ -293,6 +293,9 @@ impl<'a> Journey<'a> {
                 return Ok(Relayed::Failed(failure, why_not_open(fault.kind())));
             }
         };
+        if let Err(rejection) = self.lease.check_endpoint(&mut self.exchange, &upstream) {
+            return Ok(Relayed::LeaseEnded(rejection));
+        }
         let head = self.exchange.prepare_upstream(&facts.target)?;
         if let Err(fault) = upstream.send_head(&head, self.body.length) {
             return Ok(Relayed::Failed(fault.failure(), fault.why));

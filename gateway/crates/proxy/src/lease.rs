@@ -3,19 +3,21 @@
 //! Most requests are over before any of this begins: one comparison at each wake-up is all they pay. One that lives
 //! longer than [`SHORT`] listens to the pulse from then on; while nothing beats and its proof holds, it costs nothing.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use portcullis_identity::EndpointProof;
 use portcullis_model::{Reason, Rejection};
 use portcullis_pipeline::Exchange;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::endpoint::Upstream;
 use crate::metrics::{LiveLease, Metrics};
+
+mod beats;
+
+use beats::Beats;
 
 /// How long a request lives before it listens to the pulse.
 const SHORT: Duration = Duration::from_millis(500);
@@ -41,9 +43,9 @@ pub(crate) struct Lease<'m> {
 
 /// What a request that lives long holds.
 struct Live {
-    /// The next beat.
-    beat: Pin<Box<dyn Future<Output = watch::Receiver<u64>> + Send + Sync>>,
-    /// The generation under which the endpoint's proof was accepted last, when it was asked about again.
+    beats: Beats,
+    /// The generation under which the proof of this attempt's endpoint was accepted last, when it was asked about
+    /// again.
     accepted: Option<u64>,
     /// Not judged again before this.
     rests_until: Instant,
@@ -71,12 +73,33 @@ impl<'m> Lease<'m> {
         self.due
     }
 
-    /// Before an attempt begins: what was found out since the request was admitted counts.
+    /// Before an attempt begins: what was found out since the request was admitted counts, and what another endpoint
+    /// proved does not.
     pub(crate) fn check(&mut self, exchange: &mut Exchange, now: Instant) -> Result<(), Rejection> {
-        if self.is_due(now) && self.is_news(exchange, now) {
+        if let Some(live) = &mut self.live {
+            live.accepted = None;
+        }
+        if (self.live.is_some() || self.is_due(now)) && self.is_news(exchange, now) {
             return self.judge((exchange, None), now);
         }
         Ok(())
+    }
+
+    /// Before anything is sent on a connection: the attempt goes by the configuration that the request began with, and
+    /// another one that has judged the request since has a say about its endpoint too.
+    pub(crate) fn check_endpoint(
+        &self,
+        exchange: &mut Exchange,
+        upstream: &Upstream,
+    ) -> Result<(), Rejection> {
+        let Some(proof) = upstream.proof().filter(|_| exchange.is_renewed()) else {
+            return Ok(());
+        };
+        let verdict = exchange.judge_endpoint(&proof);
+        if let Err(rejection) = &verdict {
+            self.metrics.lease_ended(rejection.reason);
+        }
+        verdict.map(drop)
     }
 
     /// At every wake-up: judges when that is due.
@@ -93,7 +116,7 @@ impl<'m> Lease<'m> {
         let live = self
             .live
             .get_or_insert_with(|| Box::new(Live::listen(exchange, metrics, now)));
-        if live.has_beaten(context) {
+        if live.beats.have_come(exchange.pulse(), context) {
             let turn = (now + turn(exchange)).max(live.rests_until);
             self.due = Some(self.due.map_or(turn, |due| due.min(turn)));
         }
@@ -146,7 +169,7 @@ impl Live {
         Self {
             accepted: None,
             rests_until: now,
-            beat: next_beat(exchange.pulse().subscribe()),
+            beats: Beats::of(exchange.pulse()),
             _counted: metrics.lease_lives(),
         }
     }
@@ -163,28 +186,6 @@ impl Live {
         self.accepted = Some(exchange.judge_endpoint(&proof)?);
         Ok(())
     }
-
-    /// True when the pulse has beaten since this was asked; otherwise the task is woken when it does.
-    fn has_beaten(&mut self, context: &mut Context<'_>) -> bool {
-        let mut has_beaten = false;
-        while let Poll::Ready(receiver) = self.beat.as_mut().poll(context) {
-            has_beaten = true;
-            self.beat = next_beat(receiver);
-        }
-        has_beaten
-    }
-}
-
-fn next_beat(
-    mut receiver: watch::Receiver<u64>,
-) -> Pin<Box<dyn Future<Output = watch::Receiver<u64>> + Send + Sync>> {
-    Box::pin(async move {
-        if receiver.changed().await.is_err() {
-            // The pulse goes with the gateway; it does not beat any more.
-            std::future::pending::<()>().await;
-        }
-        receiver
-    })
 }
 
 /// How long this exchange waits with its judgement: all who listen are spread over as much time as they need.
