@@ -83,6 +83,42 @@ fn a_subject_is_required() {
     }
 }
 
+/// A number that does not fit becomes another one on its way to the deny list, where an entry with the digits that
+/// stand in the token would deny nobody.
+#[test]
+fn a_token_or_session_that_no_entry_could_name_is_refused() {
+    let key = TestKey::es256("a");
+    let setup = Setup::document(&[&key]);
+    let with = |name: &str, value: &str| {
+        let mut claims = claims().to_string();
+        claims.insert_str(1, &format!("\"{name}\":{value},"));
+        key.sign_raw(r#"{"alg":"ES256","kid":"a"}"#, &claims)
+    };
+
+    for name in ["jti", "sid"] {
+        for value in ["\"a\"", "4711", "-1", "18446744073709551615", "null"] {
+            assert!(setup.judge(&with(name, value)).is_ok(), "{name}: {value}");
+        }
+        for value in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "123456789012345678901234567890",
+            "1.5",
+            "12e3",
+            "-0",
+            "true",
+            "[\"a\"]",
+            "{\"a\":1}",
+        ] {
+            assert_eq!(
+                setup.refusal(&with(name, value)),
+                Reason::TokenClaims,
+                "{name}: {value}"
+            );
+        }
+    }
+}
+
 #[test]
 fn claims_are_read_by_their_paths_and_must_have_their_types() {
     let key = TestKey::es256("a");

@@ -15,6 +15,8 @@ use crate::plan::{ClaimPath, ClaimPaths, IssuerKind, IssuerPlan, RequiredClaim, 
 
 /// Longest `sub` that becomes a principal's name.
 const MAX_SUBJECT: usize = 1024;
+/// The claims beside `sub` by which an entry of the deny list names tokens.
+const NAMES: [&str; 2] = ["jti", "sid"];
 
 /// What the claims of a token prove once its signature was verified.
 #[derive(Debug)]
@@ -89,13 +91,19 @@ impl Claims {
             )?;
             says_all = says_all.and(said);
         }
+        let nameable = watch.saw(
+            CheckName::Names,
+            check_names(claims),
+            || shown::WANTED_NAMES.to_owned(),
+            || shown::named(claims, &NAMES),
+        )?;
         let attributes = watch.saw(
             CheckName::Attributes,
             attributes(claims, &plan.claims),
             || shown::WANTED_ATTRIBUTES.to_owned(),
             || shown::attributes(claims, &plan.claims),
         )?;
-        let all = audience.and(lifetime).and(says_all);
+        let all = audience.and(lifetime).and(says_all).and(nameable);
         Ok(match (identity, not_before, not_after, attributes, all) {
             (Some(identity), Some(not_before), Some(not_after), Some(attributes), Some(())) => Some(Self {
                 identity,
@@ -277,6 +285,21 @@ fn check_required(claims: &Map<String, Value>, required: &RequiredClaim) -> Resu
     } else {
         Err(wrong(format!("the claim {} has another value", name())))
     }
+}
+
+/// What names one token or one session must be a name that an entry of the deny list can have, to the letter: a number
+/// that does not fit is another one by now, and neither a fraction nor an exponent has one spelling.
+fn check_names(claims: &Map<String, Value>) -> Result<(), TokenRefusal> {
+    for name in NAMES {
+        match claims.get(name) {
+            None | Some(Value::Null | Value::String(_)) => {}
+            Some(Value::Number(number)) if number.is_u64() || number.is_i64() => {}
+            Some(Value::Number(_) | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
+                return Err(wrong(format!("{name} is no text and no whole number of 64 bits")));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the configured paths find in the claims.

@@ -89,6 +89,8 @@ pub enum CheckName {
     Lifetime,
     /// A claim that the configuration requires.
     RequiredClaim,
+    /// `jti` and `sid`, by which the deny list names tokens.
+    Names,
     /// The claims that tenant, roles, region and scopes are read from.
     Attributes,
     /// The deny list.
@@ -113,6 +115,7 @@ impl CheckName {
             Self::Start => "start",
             Self::Lifetime => "lifetime",
             Self::RequiredClaim => "required-claim",
+            Self::Names => "names",
             Self::Attributes => "attributes",
             Self::DenyList => "deny-list",
         }
@@ -144,6 +147,7 @@ impl CheckName {
             Self::Start => "compare the clocks; `clock_skew` allows for a small difference",
             Self::Lifetime => "let the issuer give tokens for a shorter time, or raise `max_lifetime`",
             Self::RequiredClaim => "let the issuer write the claim, or change `require_claims`",
+            Self::Names => "let the issuer write `jti` and `sid` as texts (RFC 7519 section 4.1.7)",
             Self::Attributes => "point `claims` at claims of these types",
             Self::DenyList => "take the entry off the deny list, if it is there by mistake",
         }

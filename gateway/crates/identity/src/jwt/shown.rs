@@ -17,6 +17,18 @@ const MAX_NAMES: usize = 12;
 /// What the attribute claims must be.
 pub(super) const WANTED_ATTRIBUTES: &str = "where they are there, tenant and region are texts, roles a text or a list of texts, scopes words or a list of texts";
 
+/// What the claims must be that the deny list names tokens by.
+pub(super) const WANTED_NAMES: &str =
+    "where they are there, jti and sid are texts, or whole numbers of at most 64 bits";
+
+/// Claims with their names.
+pub(super) fn named(claims: &Map<String, Value>, names: &[&str]) -> String {
+    let shown = names
+        .iter()
+        .map(|name| format!("{name} {}", value(claims.get(*name))));
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 /// A claim's value, shortened, with nothing in it that moves a terminal.
 pub(super) fn value(value: Option<&Value>) -> String {
     match value {
