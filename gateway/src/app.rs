@@ -162,7 +162,7 @@ impl App {
         let sockets = Sockets::bind(&boot, &live)?;
         let telemetry = Arc::new(Telemetry {
             metrics: RequestMetrics::register(&registry)?,
-            access_log: AccessLog::open(&serving::access_log_target(&boot.access_log), &registry)?,
+            access_log: AccessLog::open(&serving::access_log_destination(&boot.access_log), &registry)?,
         });
         let store = Arc::new(SnapshotStore::new(snapshot));
         let sink = Arc::clone(&telemetry) as _;

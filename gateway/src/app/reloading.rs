@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_config::reload::{ReloadOutcome, Running, reload};
-use portcullis_config::{AccessLogTarget, BootPlan, Sources};
+use portcullis_config::{AccessLogDestination, BootPlan, Sources};
 use portcullis_identity::plan::{CrlSource, IssuerKind, KeySource};
 use portcullis_pipeline::Gateway;
 use portcullis_pipeline::plan::GatewayPlan;
@@ -56,8 +56,10 @@ impl Reloader {
     /// Files that the gateway itself writes.
     pub(crate) fn own_files(&self) -> BTreeSet<PathBuf> {
         match &self.boot.access_log {
-            AccessLogTarget::File(path) => BTreeSet::from([path.clone()]),
-            AccessLogTarget::Stdout | AccessLogTarget::Stderr | AccessLogTarget::None => BTreeSet::new(),
+            AccessLogDestination::File(path) => BTreeSet::from([path.clone()]),
+            AccessLogDestination::Stdout | AccessLogDestination::Stderr | AccessLogDestination::None => {
+                BTreeSet::new()
+            }
         }
     }
 

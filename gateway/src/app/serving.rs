@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_config::{AccessLogTarget, Sources};
+use portcullis_config::{AccessLogDestination, Sources};
 use portcullis_pipeline::Gateway;
-use portcullis_telemetry::LineTarget;
+use portcullis_telemetry::LineDestination;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
@@ -72,7 +72,10 @@ impl Serving {
             say_when_ready(Arc::clone(&gateway), Arc::clone(&readiness)),
         );
         background.spawn("keys", refresh_keys(Arc::clone(&gateway)));
-        background.spawn("revocation-lists", keep_lists(Arc::clone(&gateway), reloader.fetch()));
+        background.spawn(
+            "revocation-lists",
+            keep_lists(Arc::clone(&gateway), reloader.fetch()),
+        );
         background.spawn("dns", resolve_names(Arc::clone(&gateway)));
         background.spawn(
             "health",
@@ -115,12 +118,12 @@ impl Serving {
 }
 
 /// Where the configuration wants the access log.
-pub(crate) fn access_log_target(target: &AccessLogTarget) -> LineTarget {
-    match target {
-        AccessLogTarget::Stdout => LineTarget::Stdout,
-        AccessLogTarget::Stderr => LineTarget::Stderr,
-        AccessLogTarget::File(path) => LineTarget::File(path.clone()),
-        AccessLogTarget::None => LineTarget::None,
+pub(crate) fn access_log_destination(destination: &AccessLogDestination) -> LineDestination {
+    match destination {
+        AccessLogDestination::Stdout => LineDestination::Stdout,
+        AccessLogDestination::Stderr => LineDestination::Stderr,
+        AccessLogDestination::File(path) => LineDestination::File(path.clone()),
+        AccessLogDestination::None => LineDestination::None,
     }
 }
 

@@ -22,7 +22,7 @@ pub struct BootPlan {
     /// Hosts the gateway itself may call beyond the URLs that the file names.
     pub egress_allow: Vec<EgressHost>,
     /// Where access-log lines go.
-    pub access_log: AccessLogTarget,
+    pub access_log: AccessLogDestination,
     /// The folder for what outlives a restart.
     pub state_dir: Option<PathBuf>,
 }
@@ -47,7 +47,7 @@ pub enum EgressHost {
 
 /// Where access-log lines go.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum AccessLogTarget {
+pub enum AccessLogDestination {
     /// Standard output.
     #[default]
     Stdout,

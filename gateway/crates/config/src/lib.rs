@@ -20,7 +20,7 @@ mod resolve;
 mod sources;
 mod state_dir;
 
-pub use boot::{AccessLogTarget, BootListener, BootPlan, EgressHost};
+pub use boot::{AccessLogDestination, BootListener, BootPlan, EgressHost};
 pub use compile::compile;
 pub use deny_list::{MAX_DENY_ENTRIES, read_deny_entry, read_deny_list, read_kept_entries, unknown_names};
 pub use file::json_schema;

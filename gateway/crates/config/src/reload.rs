@@ -154,7 +154,7 @@ pub fn restart_needed(running: &BootPlan, wanted: &BootPlan) -> Option<Problem> 
 
 #[cfg(test)]
 mod tests {
-    use crate::boot::AccessLogTarget;
+    use crate::boot::AccessLogDestination;
 
     use super::*;
 
@@ -166,7 +166,7 @@ mod tests {
             workers: 0,
             workload_api: None,
             egress_allow: Vec::new(),
-            access_log: AccessLogTarget::Stdout,
+            access_log: AccessLogDestination::Stdout,
             state_dir: None,
         }
     }
@@ -188,7 +188,7 @@ mod tests {
                 plan.egress_allow
                     .push(crate::boot::EgressHost::Name("x".to_owned()))
             },
-            |plan| plan.access_log = AccessLogTarget::None,
+            |plan| plan.access_log = AccessLogDestination::None,
             |plan| plan.state_dir = Some("state".into()),
         ];
         for change in changes {

@@ -8,7 +8,7 @@ use prometheus::{IntCounter, Registry};
 use smallvec::SmallVec;
 
 use crate::json_line::JsonLine;
-use crate::line_writer::{LineFault, LineTarget, LineWriter};
+use crate::line_writer::{LineDestination, LineFault, LineWriter};
 use crate::names;
 use crate::timestamp;
 
@@ -18,11 +18,11 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Opens the target; lines that could not be written are counted in `registry`.
+    /// Opens the destination; lines that could not be written are counted in `registry`.
     ///
     /// # Errors
     /// Fails when a file cannot be opened.
-    pub fn open(target: &LineTarget, registry: &Registry) -> Result<Self, LineFault> {
+    pub fn open(destination: &LineDestination, registry: &Registry) -> Result<Self, LineFault> {
         let dropped = IntCounter::new(
             names::ACCESS_LOG_DROPPED,
             "Access log lines that could not be written",
@@ -32,7 +32,7 @@ impl AccessLog {
             .register(Box::new(dropped.clone()))
             .map_err(LineFault::Metric)?;
         Ok(Self {
-            writer: LineWriter::open(target, dropped)?,
+            writer: LineWriter::open(destination, dropped)?,
         })
     }
 
@@ -146,7 +146,7 @@ mod tests {
     fn an_aborted_request_without_an_answer_has_a_line_too() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
-        let log = AccessLog::open(&LineTarget::File(path.clone()), &Registry::new()).unwrap();
+        let log = AccessLog::open(&LineDestination::File(path.clone()), &Registry::new()).unwrap();
         let mut aborted = record();
         aborted.status = None;
         aborted.ending = portcullis_pipeline::record::Ending::ClientClosed;

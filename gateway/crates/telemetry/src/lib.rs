@@ -20,7 +20,7 @@ pub use portcullis_model::timestamp;
 use portcullis_pipeline::record::{DecisionRecord, RecordSink};
 
 pub use access_log::AccessLog;
-pub use line_writer::{LineFault, LineTarget};
+pub use line_writer::{LineDestination, LineFault};
 pub use metrics::RequestMetrics;
 
 /// Every view of a record: counted, then logged.

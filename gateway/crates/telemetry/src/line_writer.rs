@@ -32,7 +32,7 @@ const REOPEN_CHECK: Duration = Duration::from_secs(1);
 
 /// Where lines go.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum LineTarget {
+pub enum LineDestination {
     /// Standard output.
     #[default]
     Stdout,
@@ -116,17 +116,17 @@ impl Shared {
 }
 
 impl LineWriter {
-    /// Opens the target and starts its thread; `dropped` counts the lines that found the queue full or could not
-    /// be written. `None` for [`LineTarget::None`].
+    /// Opens the destination and starts its thread; `dropped` counts the lines that found the queue full or could not
+    /// be written. `None` for [`LineDestination::None`].
     ///
     /// # Errors
     /// Fails when the file cannot be opened or the thread not be started.
-    pub fn open(target: &LineTarget, dropped: IntCounter) -> Result<Option<Self>, LineFault> {
-        let sink = match target {
-            LineTarget::None => return Ok(None),
-            LineTarget::Stdout => Sink::Stream(Box::new(io::stdout())),
-            LineTarget::Stderr => Sink::Stream(Box::new(io::stderr())),
-            LineTarget::File(path) => Sink::open(path)?,
+    pub fn open(destination: &LineDestination, dropped: IntCounter) -> Result<Option<Self>, LineFault> {
+        let sink = match destination {
+            LineDestination::None => return Ok(None),
+            LineDestination::Stdout => Sink::Stream(Box::new(io::stdout())),
+            LineDestination::Stderr => Sink::Stream(Box::new(io::stderr())),
+            LineDestination::File(path) => Sink::open(path)?,
         };
         Self::over(sink, dropped).map(Some)
     }
@@ -340,7 +340,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("access.log");
         let dropped = counter();
-        let writer = LineWriter::open(&LineTarget::File(path.clone()), dropped.clone())
+        let writer = LineWriter::open(&LineDestination::File(path.clone()), dropped.clone())
             .unwrap()
             .unwrap();
 
@@ -433,8 +433,8 @@ mod tests {
     fn lines_after_close_are_counted_as_lost() {
         let folder = tempfile::tempdir().unwrap();
         let dropped = counter();
-        let target = LineTarget::File(folder.path().join("access.log"));
-        let writer = LineWriter::open(&target, dropped.clone()).unwrap().unwrap();
+        let destination = LineDestination::File(folder.path().join("access.log"));
+        let writer = LineWriter::open(&destination, dropped.clone()).unwrap().unwrap();
 
         writer.close();
         writer.close();
@@ -464,15 +464,19 @@ mod tests {
 
     #[test]
     fn a_file_in_a_folder_that_is_not_there_is_refused_with_its_name() {
-        let target = LineTarget::File(PathBuf::from("/nonexistent/folder/access.log"));
+        let destination = LineDestination::File(PathBuf::from("/nonexistent/folder/access.log"));
 
-        let fault = LineWriter::open(&target, counter()).err().unwrap();
+        let fault = LineWriter::open(&destination, counter()).err().unwrap();
 
         assert!(fault.to_string().contains("/nonexistent/folder/access.log"));
     }
 
     #[test]
-    fn nothing_is_opened_for_no_target() {
-        assert!(LineWriter::open(&LineTarget::None, counter()).unwrap().is_none());
+    fn nothing_is_opened_where_no_line_is_wanted() {
+        assert!(
+            LineWriter::open(&LineDestination::None, counter())
+                .unwrap()
+                .is_none()
+        );
     }
 }

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use portcullis_model::{ListenerId, Origin, RegionId};
 
 use super::Resolver;
-use crate::boot::{AccessLogTarget, BootListener, BootPlan, EgressHost};
+use crate::boot::{AccessLogDestination, BootListener, BootPlan, EgressHost};
 use crate::file::GatewayFile;
 use crate::file::patterns::canonical_host;
 use crate::file::scalars::FilePath;
@@ -140,7 +140,7 @@ fn never_called() -> impl Iterator<Item = IpNet> {
         .filter_map(|network| network.parse().ok())
 }
 
-fn access_log(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> AccessLogTarget {
+fn access_log(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> AccessLogDestination {
     let log = file
         .telemetry
         .get()
@@ -148,18 +148,18 @@ fn access_log(file: &GatewayFile, resolver: &mut Resolver<'_, '_>) -> AccessLogT
     // One format so far; another one has to be carried into the boot plan.
     let LogFormat::Json = log.map_or(LogFormat::Json, |log| log.format.or(LogFormat::Json));
     let Some(to) = log.and_then(|log| log.to.at()) else {
-        return AccessLogTarget::Stdout;
+        return AccessLogDestination::Stdout;
     };
     match to.value.as_str() {
-        "stdout" => AccessLogTarget::Stdout,
-        "stderr" => AccessLogTarget::Stderr,
-        "none" => AccessLogTarget::None,
+        "stdout" => AccessLogDestination::Stdout,
+        "stderr" => AccessLogDestination::Stderr,
+        "none" => AccessLogDestination::None,
         path => {
             let path = PathBuf::from(Files::name_beside(&to.origin, path).as_ref());
             if !resolver.files.is_offline() {
                 refuse_unwritable(&path, &to.origin, resolver);
             }
-            AccessLogTarget::File(path)
+            AccessLogDestination::File(path)
         }
     }
 }
