@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
-use rcgen::SanType;
+use rcgen::{SanType, date_time_ymd};
 use serde_json::json;
 
 use super::{Kind, Live, PLAIN, Scene, US, Wanted, wait_until, write};
@@ -179,5 +179,27 @@ async fn nothing_outlives_the_certificate_of_its_connection() {
         .await;
 
     assert!(SystemTime::now() >= end - Duration::from_secs(1));
+    scene.assert_alive(&mut neighbours).await;
+}
+
+/// Of a chain counts what its path needs: the ends of all of it are waited for, and those of what stands beside it end
+/// nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_in_a_chain_ends_what_rests_on_it_and_nothing_else() {
+    let scene = Scene::set_as(PLAIN).await;
+    let end = SystemTime::now() + Duration::from_secs(4);
+    let ours = &scene.ours;
+    let ends = |name| ours.authority(name, |params| params.not_after = end.into());
+    let ended = ours.authority("ended", |params| params.not_after = date_time_ymd(2020, 1, 1));
+    let (between, beside) = (ends("between"), ends("beside"));
+    let id = || vec![SanType::URI(US.try_into().unwrap())];
+    let over = between.leaf_with(id()).followed_by(&between).followed_by(&ended);
+    let mut neighbours = scene.by_certificate(&scene.us.clone().followed_by(&beside)).await;
+
+    let doomed = scene.by_certificate(&over).await;
+
+    scene
+        .assert_ended(doomed, "certificate-expired", (1008, "16"))
+        .await;
     scene.assert_alive(&mut neighbours).await;
 }
