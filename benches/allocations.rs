@@ -121,7 +121,8 @@ impl Bench {
         let store = Arc::new(SnapshotStore::new(snapshot));
         let sink = sink(records, &registry);
         let gateway = Arc::new(
-            Gateway::new(store, Arc::new(boards), sink, now, rand::random).with_stopwatch(Instant::now),
+            Gateway::new(store, Arc::new(boards), sink, now, rand::random)
+                .with_clocks(Instant::now, SystemTime::now),
         );
         let connection = Arc::new(ConnectionFacts {
             listener: "plain".into(),

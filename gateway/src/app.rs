@@ -42,8 +42,8 @@ use background::Background;
 use denials::{Denials, KeptFault};
 use door::Sockets;
 use reload::{ReloadStatus, warn_all};
-pub(crate) use reloading::egress_rules;
 use reloading::Reloader;
+pub(crate) use reloading::egress_rules;
 use serving::Serving;
 use state::{StateDir, StateFault};
 
@@ -167,7 +167,7 @@ impl App {
         let store = Arc::new(SnapshotStore::new(snapshot));
         let sink = Arc::clone(&telemetry) as _;
         let gateway = Gateway::new(Arc::clone(&store), Arc::clone(&boards), sink, now, rand::random);
-        let gateway = Arc::new(gateway.with_stopwatch(Instant::now));
+        let gateway = Arc::new(gateway.with_clocks(Instant::now, SystemTime::now));
         let (denials, deny_list) = Denials::take_up(&gateway, state.clone(), denied)?;
         let status = Arc::new(ReloadStatus::new(&registry, &revision, warnings)?);
         let proxy = Proxy::new(boot.workers, &registry)?;

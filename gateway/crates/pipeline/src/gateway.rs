@@ -1,7 +1,7 @@
 //! What the traffic's door and `explain` hold: the current snapshot, the boards, and where records go.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::boards::Boards;
 use crate::connection::ConnectionFacts;
@@ -17,7 +17,7 @@ pub struct Gateway {
     sink: Arc<dyn RecordSink>,
     clock: fn() -> Now,
     random: fn() -> u64,
-    stopwatch: Option<fn() -> Instant>,
+    apart: Option<(fn() -> Instant, fn() -> SystemTime)>,
 }
 
 impl Gateway {
@@ -36,14 +36,14 @@ impl Gateway {
             sink,
             clock,
             random,
-            stopwatch: None,
+            apart: None,
         }
     }
 
-    /// Gives the monotonic clock by itself: most stages need no more than that, and reading two clocks costs twice.
+    /// Gives each clock by itself: most stages need one of them, and reading both costs twice.
     #[must_use]
-    pub const fn with_stopwatch(mut self, stopwatch: fn() -> Instant) -> Self {
-        self.stopwatch = Some(stopwatch);
+    pub const fn with_clocks(mut self, mono: fn() -> Instant, wall: fn() -> SystemTime) -> Self {
+        self.apart = Some((mono, wall));
         self
     }
 
@@ -86,9 +86,18 @@ impl Gateway {
     /// The monotonic clock.
     #[must_use]
     pub fn mono(&self) -> Instant {
-        match self.stopwatch {
-            Some(stopwatch) => stopwatch(),
+        match self.apart {
+            Some((mono, _)) => mono(),
             None => self.now().mono,
+        }
+    }
+
+    /// The wall's clock.
+    #[must_use]
+    pub fn wall(&self) -> SystemTime {
+        match self.apart {
+            Some((_, wall)) => wall(),
+            None => self.now().wall,
         }
     }
 

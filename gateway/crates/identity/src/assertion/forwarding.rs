@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_model::{ListenerId, Principal, Reason, Rejection, SpiffeId};
 
@@ -17,9 +16,6 @@ use crate::plan::ForwardPlan;
 pub const IDENTITY: HeaderName = HeaderName::from_static("x-portcullis-identity");
 /// The field with the client's certificate, in the grammar that Envoy documents for it.
 pub const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
-
-/// Longest certificate element; one that needs more is refused rather than told in part.
-const MAX_ELEMENT: usize = 4096;
 
 /// True for a field that only the gateway writes toward endpoints, and for its look-alikes: names that an endpoint
 /// with CGI's environment reads as the same (RFC 3875 section 4.1.18).
@@ -116,20 +112,9 @@ impl Forwarding {
     }
 
     fn element(&self, peer: &PeerIdentity) -> Result<HeaderValue, Rejection> {
-        let known = peer.forwarded_element();
-        let text = match self.own.get() {
-            Some(own) => Bytes::from(format!("By={own};{known}")),
-            None => Bytes::copy_from_slice(known.as_bytes()),
-        };
-        let broken = |what: String| Rejection::new(Reason::Internal).with_private(what);
-        if text.len() > MAX_ELEMENT {
-            let size = text.len();
-            return Err(broken(format!(
-                "no client certificate element: it takes {size} bytes, and {MAX_ELEMENT} are sent at most"
-            )));
-        }
-        HeaderValue::from_maybe_shared(text)
-            .map_err(|error| broken(format!("no client certificate element: {error}")))
+        peer.forwarded_element(self.own.get()).map_err(|fault| {
+            Rejection::new(Reason::Internal).with_private(format!("no client certificate element: {fault}"))
+        })
     }
 }
 

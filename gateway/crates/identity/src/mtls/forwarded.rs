@@ -6,7 +6,12 @@
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http::HeaderValue;
+use portcullis_model::SpiffeId;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::der_parser::asn1_rs::{Any, Tag};
 use x509_parser::der_parser::oid;
@@ -15,9 +20,69 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::peer::PeerIdentity;
 
+/// Longest element; one that needs more is refused rather than told in part.
+const MAX_ELEMENT: usize = 4096;
+
+/// Why a certificate cannot be told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum ForwardedFault {
+    /// It would be cut.
+    #[error("it takes {0} bytes, and {MAX_ELEMENT} are sent at most")]
+    TooLong(usize),
+    /// Some byte of it may not stand in a field.
+    #[error("it is no field value")]
+    NoValue,
+}
+
+/// What is known already of how a certificate is told. Copies of a peer share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forwarded {
+    /// What is the same whoever says it.
+    element: OnceLock<Arc<str>>,
+    /// What was told last: of one connection it is told by one name, until our own identity is another one.
+    told: Arc<ArcSwapOption<Told>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    by: Option<Arc<SpiffeId>>,
+    value: HeaderValue,
+}
+
+impl PeerIdentity {
+    /// What endpoints are told of the certificate by a gateway of this name. A name is known by its place in memory.
+    pub(crate) fn forwarded_element(&self, by: Option<Arc<SpiffeId>>) -> Result<HeaderValue, ForwardedFault> {
+        let is_by = |told: &Told| match (&told.by, &by) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if let Some(told) = &*self.forwarded.told.load()
+            && is_by(told)
+        {
+            return Ok(told.value.clone());
+        }
+        let element = self.forwarded.element.get_or_init(|| element(self).into());
+        let text = match &by {
+            Some(by) => Bytes::from(format!("By={by};{element}")),
+            None => Bytes::copy_from_slice(element.as_bytes()),
+        };
+        if text.len() > MAX_ELEMENT {
+            return Err(ForwardedFault::TooLong(text.len()));
+        }
+        let value = HeaderValue::from_maybe_shared(text).map_err(|_| ForwardedFault::NoValue)?;
+        let told = Told {
+            by,
+            value: value.clone(),
+        };
+        self.forwarded.told.store(Some(Arc::new(told)));
+        Ok(value)
+    }
+}
+
 /// Everything of the element that is the same for every request of a connection: `Hash`, `Subject`, and `URI` when
 /// the certificate names a workload.
-pub(super) fn element(peer: &PeerIdentity) -> String {
+fn element(peer: &PeerIdentity) -> String {
     let mut text = String::from("Hash=");
     push_hex(&mut text, &peer.fingerprint);
     text.push_str(";Subject=\"");

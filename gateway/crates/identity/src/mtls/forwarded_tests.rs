@@ -83,7 +83,8 @@ fn unescaped(text: &str) -> Vec<u8> {
 }
 
 fn assert_is_whole(peer: &PeerIdentity, subject: &[u8]) {
-    let text = peer.forwarded_element();
+    let text = peer.forwarded_element(None).unwrap();
+    let text = text.to_str().unwrap();
     assert!(text.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{text}");
     let naive: Vec<&str> = text.split(';').collect();
     assert_eq!(naive.len(), if peer.spiffe_id.is_ok() { 3 } else { 2 }, "{text}");
@@ -170,7 +171,32 @@ fn a_part_without_a_name_or_a_plain_encoding_is_written_in_hex() {
 fn what_cannot_be_read_is_told_by_its_hash_alone() {
     let peer = PeerIdentity::from_chain(&[b"no certificate".to_vec().into()]);
 
-    assert!(peer.forwarded_element().ends_with(";Subject=\"\""));
+    let text = peer.forwarded_element(None).unwrap();
+    assert!(text.to_str().unwrap().ends_with(";Subject=\"\""));
+}
+
+/// Formatted once: the same bytes are told again, and by another name others.
+#[test]
+fn what_was_told_is_told_again_without_writing_it_anew() {
+    let peer = PeerIdentity::from_chain(&[b"no certificate".to_vec().into()]);
+    let name = |text: &str| Some(Arc::new(SpiffeId::new(text).unwrap()));
+    let (us, them) = (
+        name("spiffe://corp.example/us"),
+        name("spiffe://corp.example/them"),
+    );
+    let told = |by: &Option<Arc<SpiffeId>>| peer.clone().forwarded_element(by.clone()).unwrap();
+
+    for by in [&us, &them, &None] {
+        let (first, second) = (told(by), told(by));
+        assert_eq!(first.as_bytes().as_ptr(), second.as_bytes().as_ptr());
+    }
+    assert_ne!(told(&us), told(&them));
+    assert!(
+        told(&us)
+            .to_str()
+            .unwrap()
+            .starts_with("By=spiffe://corp.example/us;Hash=")
+    );
 }
 
 proptest! {

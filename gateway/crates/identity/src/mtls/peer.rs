@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
@@ -12,6 +12,8 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_ALT_NAME};
 use x509_parser::prelude::FromDer;
+
+use super::forwarded::Forwarded;
 
 /// Farther than any certificate's end: the year 9999.
 const FAR: Duration = Duration::from_secs(253_402_300_800);
@@ -67,7 +69,7 @@ pub struct PeerIdentity {
     /// The leaf's subject, for logs.
     pub subject: Arc<str>,
     /// What endpoints are told of it, made when it is first asked for.
-    pub(super) forwarded: OnceLock<Arc<str>>,
+    pub(super) forwarded: Forwarded,
 }
 
 /// When one certificate is valid: from the one moment through the second of the other (RFC 5280 section 4.1.2.5).
@@ -118,7 +120,7 @@ impl PeerIdentity {
             chain_fingerprint: whole.finalize().into(),
             serial: leaf.serial.into(),
             subject: leaf.subject.into(),
-            forwarded: OnceLock::new(),
+            forwarded: Forwarded::default(),
         }
     }
 
@@ -165,12 +167,6 @@ impl PeerIdentity {
     /// is known, not even its serial number.
     pub(crate) fn is_readable(&self) -> bool {
         !self.serial.is_empty()
-    }
-
-    /// What endpoints are told of the certificate, without who says it.
-    pub(crate) fn forwarded_element(&self) -> &str {
-        self.forwarded
-            .get_or_init(|| super::forwarded::element(self).into())
     }
 }
 

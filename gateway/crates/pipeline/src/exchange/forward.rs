@@ -70,7 +70,7 @@ impl Exchange {
         else {
             return Ok(());
         };
-        let now = self.gateway.now().wall;
+        let now = self.gateway.wall();
         let connection = &self.connection;
         let at = (&connection.listener, connection.sni());
         let peer = connection.peer_identity().filter(|peer| {
