@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::tools::find;
+use crate::support::tools::{find, skip};
 use crate::support::{Authority, TestGateway, configure, folder};
 
 /// h2spec opens a connection for every case; the default bounds would take it for a flood.
@@ -22,7 +22,7 @@ routes:
 #[test]
 fn h2spec_finds_nothing_also_when_it_is_strict() {
     let Some(h2spec) = find("h2spec") else {
-        return eprintln!("SKIPPED: 2 runs of h2spec, which was not found");
+        return skip(1, "the tests with h2spec", "it was not found");
     };
     let folder = folder();
     Authority::new("edge")

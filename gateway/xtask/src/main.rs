@@ -13,6 +13,7 @@
 mod bench;
 mod install;
 mod needs;
+mod skips;
 mod tasks;
 mod tidy;
 
@@ -27,7 +28,8 @@ Usage: cargo xtask <TASK> [ARGS]
 
 Tasks:
   demo [ARGS]     install what is missing, build the gateway and run its demo; ARGS go to `portcullis demo`
-  test [ARGS]     install what is missing and run every test; ARGS go to `cargo test --workspace`
+  test [ARGS]     install what is missing, run every test, and say at the end what was skipped and why; ARGS go to
+                  `cargo test --workspace`
   test --long [ARGS]
                   the longer suite instead, one test after another in the release profile: crowds of slow and idle
                   clients, h2spec, slowhttptest; ARGS go to the test binary

@@ -4,10 +4,11 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use crate::install::{self, Manager, Step};
 use crate::needs::{BUILD, Need, TEST_TOOLS, TESTS, is_program, missing, on_path, test_tool_folders};
+use crate::skips::Skips;
 
 /// Runs the gateway's demo in the release profile.
 pub(crate) fn demo(root: &Path, args: &[String]) -> ExitCode {
@@ -20,7 +21,7 @@ pub(crate) fn demo(root: &Path, args: &[String]) -> ExitCode {
     become_command(command)
 }
 
-/// Runs every test of the workspace.
+/// Runs every test of the workspace, and says at the end what was skipped.
 pub(crate) fn test(root: &Path, args: &[String]) -> ExitCode {
     if let Err(code) = set_up(&[BUILD, TESTS]) {
         return code;
@@ -44,7 +45,7 @@ pub(crate) fn test(root: &Path, args: &[String]) -> ExitCode {
         println!("xtask: building and running the tests (some minutes the first time)");
         let mut command = cargo(root);
         command.args(["test", "--workspace"]).args(args);
-        return become_command(command);
+        return run_tests(command, root);
     };
     println!("xtask: building and running the longer suite, alone (some minutes each)");
     let (before, after) = args.split_at(long);
@@ -53,7 +54,30 @@ pub(crate) fn test(root: &Path, args: &[String]) -> ExitCode {
     command
         .args(["--test-threads", "1", "--nocapture"])
         .args(after.iter().skip(1));
-    become_command(command)
+    run_tests(command, root)
+}
+
+/// Ctrl-C reaches cargo and this program alike, so nothing is told of tests that somebody stopped.
+fn run_tests(mut command: Command, root: &Path) -> ExitCode {
+    let skips = match Skips::of(&mut command, root) {
+        Ok(skips) => skips,
+        Err(error) => return failed(&format!("cannot count what is skipped: {error}")),
+    };
+    let status = command.status();
+    match skips.told() {
+        Ok(told) => println!("xtask: {told}"),
+        Err(error) => return failed(&format!("cannot count what was skipped: {error}")),
+    }
+    match status {
+        Ok(status) => exit_code(status),
+        Err(error) => failed(&format!("cannot run cargo: {error}")),
+    }
+}
+
+/// The command's own code; one that a signal ended has none.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// What measures is measured as it is shipped, and by itself.
@@ -169,10 +193,7 @@ pub(crate) fn become_command(mut command: Command) -> ExitCode {
     }
     #[cfg(not(unix))]
     match command.status() {
-        Ok(status) => status
-            .code()
-            .and_then(|code| u8::try_from(code).ok())
-            .map_or(ExitCode::FAILURE, ExitCode::from),
+        Ok(status) => exit_code(status),
         Err(error) => failed(&format!("cannot run cargo: {error}")),
     }
 }

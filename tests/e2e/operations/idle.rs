@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::support::Seen;
 use crate::support::process::{descriptor_limit, resident};
+use crate::support::tools::skip;
 use crate::support::{Authority, Client, Dial, TestGateway, client, configure, folder, wait_for, wait_until};
 
 /// How many are promised.
@@ -107,10 +108,9 @@ async fn ten_thousand_idle_connections_are_held_while_a_good_client_is_answered(
     let fits = descriptor_limit().saturating_sub(SPARE);
     let count = WANTED.min(fits);
     if count < WANTED {
-        eprintln!(
-            "SKIPPED: {} of {WANTED} idle connections; the descriptor limit holds {count}",
-            WANTED - count
-        );
+        let which = format!("the test with {WANTED} idle connections");
+        let why = format!("the descriptor limit holds {count}");
+        skip(1, &which, &why);
     }
     let (folder, authority) = (folder(), Authority::new("edge"));
     authority

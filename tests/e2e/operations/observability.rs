@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
 use crate::support::Seen;
+use crate::support::tools::skip;
 use crate::support::{
     Authority, Behaviour, Dial, Endpoint, TestGateway, TokenIssuer, configure, folder, pki, wait_until,
 };
@@ -286,7 +287,11 @@ fn check_with_promtool(text: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut promtool) = started else {
-        return eprintln!("SKIPPED: 1 check of the metrics with promtool, which is not installed");
+        return skip(
+            1,
+            "the checks of the metrics with promtool",
+            "it is not installed",
+        );
     };
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::gateway::{folder, wait_for};
 use super::pki::Leaf;
-use super::tools::find;
+use super::tools::{find, skip};
 
 /// A process that ends with the test.
 struct Running(Child);
@@ -47,7 +47,11 @@ impl Spire {
     /// The server alone; `None`, said loudly, where SPIRE is not installed.
     pub fn start_server(tests: usize, domain: &'static str) -> Option<Self> {
         let (Some(server), Some(agent)) = (find("spire-server"), find("spire-agent")) else {
-            eprintln!("SKIPPED: {tests} test with a real SPIRE; spire-server and spire-agent were not found");
+            skip(
+                tests,
+                "the tests with a real SPIRE",
+                "spire-server and spire-agent were not found",
+            );
             return None;
         };
         let folder = folder();
