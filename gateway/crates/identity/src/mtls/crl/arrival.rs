@@ -1,15 +1,16 @@
 //! What becomes of the lists that arrive: read and proven aside, then taken one by one.
 //!
-//! Lists travel over plain HTTP (RFC 5280 section 8), so that whoever stands on the way may send an older list again, or
-//! one that somebody else signed. A list that an issuer's key was found to have signed therefore stays, also past its
-//! end, until a newer one of the same signer takes its place. All others are replaced by what comes next.
+//! Lists travel over plain HTTP (RFC 5280 section 8), so that whoever stands on the way may send an older list again,
+//! or one that somebody else signed. A list that an issuer's key was found to have signed therefore stays, also past
+//! its end, until a newer one of the same signer takes its place. All others are replaced by what comes next.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::list::{CrlFault, RevocationList, read_document};
+use super::fault::CrlFault;
+use super::list::{RevocationList, read_document};
 
 /// What became of a document that was fetched.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -38,7 +39,8 @@ pub(super) fn read_beside(
     Ok(lists)
 }
 
-/// What is held once these lists have arrived, of which no more than `room` are kept; those that proved themselves first.
+/// What is held once these lists have arrived, of which no more than `room` are kept: those that proved themselves
+/// first.
 pub(super) fn merge(
     held: &[Arc<RevocationList>],
     arrived: Vec<RevocationList>,
@@ -87,7 +89,8 @@ fn known(held: &[Arc<RevocationList>], list: RevocationList) -> Arc<RevocationLi
     }
 }
 
-/// How a list compares as news with one held that these keys signed; `None` when it is none of theirs, or speaks for others.
+/// How a list compares as news with one held that these keys signed; `None` when it is none of theirs, or speaks for
+/// others.
 fn order_of(list: &RevocationList, held: &RevocationList, signers: &[Bytes]) -> Option<Ordering> {
     let order = list.newer_than(held)?;
     signers.iter().any(|key| list.is_signed_by(key)).then_some(order)

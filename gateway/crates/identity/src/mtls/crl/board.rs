@@ -16,7 +16,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use super::list::{CrlFault, MAX_LISTS, read_document};
+use super::fault::CrlFault;
+use super::list::{MAX_LISTS, read_document};
 use super::points::Points;
 use super::slot::{CrlSlot, Place};
 use crate::boards::Clock;

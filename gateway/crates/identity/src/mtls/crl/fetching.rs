@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::arrival::{Arrival, read_beside};
 use super::board::{CrlBoard, CrlFetch};
-use super::list::CrlFault;
+use super::fault::CrlFault;
 use super::slot::{CrlSlot, Place};
 use crate::jwt::FetchFault;
 

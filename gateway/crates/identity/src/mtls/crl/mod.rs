@@ -3,6 +3,7 @@
 mod arrival;
 mod board;
 mod der;
+mod fault;
 mod fetching;
 mod list;
 mod metrics;
@@ -14,7 +15,7 @@ mod slot;
 pub(crate) mod samples;
 
 pub use board::{CrlBoard, CrlFetch, CrlStatus, NamedBy};
-pub use list::CrlFault;
+pub use fault::CrlFault;
 pub(crate) use list::{MAX_LISTS, RevocationList};
 pub(crate) use metrics::CrlMetrics;
 pub(crate) use revocation::{Cleared, Revocation, RevocationFault, RevocationParts};
