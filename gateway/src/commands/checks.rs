@@ -52,10 +52,12 @@ impl Check {
 /// A line for each check, with what would pass below one that failed.
 pub(super) fn text(checks: &[Check], indent: usize) -> String {
     let width = checks.iter().map(|check| check.check.len()).max().unwrap_or(0);
+    let words = checks.iter().map(|check| check.outcome.as_str().len());
+    let word = words.max().unwrap_or(0).max(7);
     let mut text = String::new();
     for check in checks {
         let head = format!(
-            "{:indent$}{:<7}  {:<width$}  ",
+            "{:indent$}{:<word$}  {:<width$}  ",
             "",
             check.outcome.as_str(),
             check.check
@@ -63,7 +65,7 @@ pub(super) fn text(checks: &[Check], indent: usize) -> String {
         let below = " ".repeat(head.len());
         text.push_str(format!("{head}{}", printable(&check.found)).trim_end());
         text.push('\n');
-        if check.has_failed() {
+        if check.has_failed() || check.outcome == CheckOutcome::NotKnown {
             text.push_str(&format!("{below}would pass: {}\n", printable(&check.would_pass)));
             text.extend(check.advice.map(|advice| format!("{below}{advice}\n")));
         }

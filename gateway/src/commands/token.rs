@@ -74,7 +74,8 @@ pub(super) fn token(args: &TokenArgs, output: &mut Output) -> Exit {
     }
     match found.examination.verdict {
         Ok(_) => Exit::Clean,
-        Err(_) => Exit::Problems,
+        Err(_) if found.examination.is_judged() => Exit::Problems,
+        Err(_) => Exit::Usage,
     }
 }
 
@@ -242,7 +243,11 @@ impl Found {
         });
         let refused = self.examination.verdict.as_ref().err();
         json!({
-            "verdict": if refused.is_some() { "refused" } else { "accepted" },
+            "verdict": match (refused, self.examination.is_judged()) {
+                (None, _) => "accepted",
+                (Some(_), true) => "refused",
+                (Some(_), false) => "not judged",
+            },
             "reason": refused.map(|reason| reason.code()),
             "issuer": self.examination.issuer,
             "written": self.examination.by.as_ref().and_then(place),
@@ -283,10 +288,15 @@ impl Found {
                     text.push_str(&format!("  {name:<6}  {}\n", checks::printable(&value)));
                 }
             }
-            Err(reason) => text.push_str(&format!("Refused with {}: {}.\n", reason.code(), reason.title())),
+            Err(reason) if self.examination.is_judged() => {
+                text.push_str(&format!("Refused with {}: {}.\n", reason.code(), reason.title()));
+            }
+            Err(_) => text.push_str(
+                "Not judged: the keys that decide it are not known here. `portcullis cert list --admin URL` shows whether a running gateway has them; the live request tells its verdict.\n",
+            ),
         }
         for fetched in &self.fetched {
-            text.push_str(&format!("Fetched {fetched}.\n"));
+            text.push_str(&format!("Asked for {fetched}.\n"));
         }
         for fetched in &self.would_have_fetched {
             text.push_str(&format!("Would have fetched {fetched}.\n"));

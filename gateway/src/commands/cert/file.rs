@@ -72,11 +72,7 @@ pub(super) fn file(path: &Path, args: &CertArgs, output: &mut Output) -> Exit {
             output.text(judged.text());
         }
     }
-    if judged.is_accepted() {
-        Exit::Clean
-    } else {
-        Exit::Problems
-    }
+    judged.exit()
 }
 
 fn rehearse(args: &CertArgs, output: &mut Output) -> Result<Rehearsal, Exit> {

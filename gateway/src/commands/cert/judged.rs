@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::lists;
 use super::presented::Presented;
 use crate::admin::views::place;
+use crate::commands::Exit;
 use crate::commands::checks::{self, Check};
 use crate::configuration::Rehearsal;
 
@@ -30,6 +31,8 @@ struct ListenerVerdict {
     host: Option<String>,
     mode: ClientCertificates,
     accepted_by: Vec<TrustId>,
+    /// A trust whose verdict is not known here could accept it.
+    is_open: bool,
 }
 
 /// What one route makes of it.
@@ -37,6 +40,8 @@ struct RouteVerdict {
     route: String,
     trusts: Vec<TrustId>,
     accepted_by: Option<TrustId>,
+    /// A trust whose verdict is not known here could accept it.
+    is_open: bool,
 }
 
 impl Judged {
@@ -47,6 +52,7 @@ impl Judged {
             .examine_certificate(&presented.chain, presented.at);
         let passes = |id: &TrustId| trusts.iter().any(|one| one.trust == *id && one.passes_handshake);
         let proves = |id: &TrustId| trusts.iter().any(|one| one.trust == *id && one.verdict.is_ok());
+        let is_open = |id: &TrustId| trusts.iter().any(|one| one.trust == *id && !one.is_judged());
         let mut listeners = Vec::new();
         for listener in &snapshot.plan.identity.listeners {
             let verdict = |host: Option<&String>, plan: &ClientCertificatesPlan| ListenerVerdict {
@@ -54,6 +60,7 @@ impl Judged {
                 host: host.cloned(),
                 mode: plan.mode,
                 accepted_by: plan.trust.iter().filter(|id| passes(id)).cloned().collect(),
+                is_open: plan.trust.iter().any(is_open),
             };
             listeners.push(verdict(None, &listener.client));
             listeners.extend(
@@ -74,6 +81,7 @@ impl Judged {
             let accepted_by = asked.iter().find(|id| proves(id)).cloned();
             (!asked.is_empty()).then(|| RouteVerdict {
                 route: route.plan.id.to_string(),
+                is_open: asked.iter().any(is_open),
                 trusts: asked,
                 accepted_by,
             })
@@ -87,8 +95,24 @@ impl Judged {
         }
     }
 
-    pub(super) fn is_accepted(&self) -> bool {
-        self.trusts.iter().any(|one| one.verdict.is_ok())
+    /// What all trusts together make of it.
+    fn verdict(&self) -> &'static str {
+        let mut words: Vec<&str> = self.trusts.iter().map(verdict_word).collect();
+        words.sort_by_key(|word| match *word {
+            "accepted" => 0,
+            NOT_JUDGED => 1,
+            _ => 2,
+        });
+        words.first().copied().unwrap_or("refused")
+    }
+
+    /// 0 when some trust accepts it, 2 when one that does not say could, 1 when none does.
+    pub(super) fn exit(&self) -> Exit {
+        match self.verdict() {
+            "accepted" => Exit::Clean,
+            NOT_JUDGED => Exit::Usage,
+            _ => Exit::Problems,
+        }
     }
 
     pub(super) fn view(&self, presented: &Presented) -> Value {
@@ -99,7 +123,7 @@ impl Judged {
                 "written": place(&one.by),
                 "verdict": verdict_word(one),
                 "reason": one.verdict.as_ref().err().map(|reason| reason.code()),
-                "passes_handshake": one.passes_handshake,
+                "passes_handshake": one.is_judged().then_some(one.passes_handshake),
                 "checks": checks,
             })
         });
@@ -116,7 +140,7 @@ impl Judged {
             .iter()
             .map(|one| json!({ "route": one.route, "trusts": one.trusts, "accepted_by": one.accepted_by }));
         json!({
-            "verdict": if self.is_accepted() { "accepted" } else { "refused" },
+            "verdict": self.verdict(),
             "at": rfc3339(presented.at).to_string(),
             "certificates": presented.certificates_view(),
             "trusts": trusts.collect::<Vec<_>>(),
@@ -138,7 +162,8 @@ impl Judged {
                 .unwrap_or_default();
             let verdict = match &one.verdict {
                 Ok(id) => format!("accepted, {id}"),
-                Err(reason) => format!("refused, {}", reason.code()),
+                Err(reason) if one.is_judged() => format!("refused, {}", reason.code()),
+                Err(_) => NOT_JUDGED.to_owned(),
             };
             text.push_str(&format!("Trust {}{place}: {verdict}\n", one.trust));
             let checks: Vec<Check> = one.checks.iter().map(Check::from).collect();
@@ -152,10 +177,15 @@ impl Judged {
             text.push_str(&format!("{}\n", one.text()));
         }
         for fetched in &self.fetched {
-            text.push_str(&format!("Fetched {}.\n", checks::printable(fetched)));
+            text.push_str(&format!("Asked for {}.\n", checks::printable(fetched)));
         }
         for fetched in &self.would_have_fetched {
             text.push_str(&format!("Would have fetched {fetched}.\n"));
+        }
+        if self.verdict() == NOT_JUDGED {
+            text.push_str(
+                "Not judged: what decides it is not known here. `portcullis cert list --admin URL` shows whether a running gateway has it; the live request tells its verdict.\n",
+            );
         }
         text
     }
@@ -170,6 +200,7 @@ impl ListenerVerdict {
         let accepted: Vec<&str> = self.accepted_by.iter().map(TrustId::as_str).collect();
         match (self.mode, accepted.as_slice()) {
             (ClientCertificates::Off, _) => format!("{name}: asks for no certificate"),
+            (_, []) if self.is_open => format!("{name}: not known here"),
             (_, []) => format!("{name}: ends the handshake of whoever shows it"),
             (_, trusts) => format!("{name}: takes it, by trust {}", trusts.join(", ")),
         }
@@ -181,6 +212,13 @@ impl RouteVerdict {
         let asked: Vec<&str> = self.trusts.iter().map(TrustId::as_str).collect();
         match &self.accepted_by {
             Some(trust) => format!("Route {}: proves the workload, by trust {trust}", self.route),
+            None if self.is_open => {
+                format!(
+                    "Route {}: asks for trust {}, not known here",
+                    self.route,
+                    asked.join(", ")
+                )
+            }
             None => format!(
                 "Route {}: asks for trust {}, refuses it",
                 self.route,
@@ -190,11 +228,14 @@ impl RouteVerdict {
     }
 }
 
+/// What is neither accepted nor refused, because what decides it is not known here.
+const NOT_JUDGED: &str = "not judged";
+
 fn verdict_word(one: &CertificateExamination) -> &'static str {
-    if one.verdict.is_ok() {
-        "accepted"
-    } else {
-        "refused"
+    match (one.verdict.is_ok(), one.is_judged()) {
+        (true, _) => "accepted",
+        (false, true) => "refused",
+        (false, false) => NOT_JUDGED,
     }
 }
 

@@ -32,7 +32,7 @@ fn missing(rehearsal: &Rehearsal) -> Vec<CrlStatus> {
 }
 
 /// The lists that would be fetched, by name.
-pub(super) fn wanted(rehearsal: &Rehearsal) -> Vec<String> {
+pub(in crate::commands) fn wanted(rehearsal: &Rehearsal) -> Vec<String> {
     missing(rehearsal).into_iter().map(|list| list.name).collect()
 }
 

@@ -3,7 +3,7 @@
 mod file;
 mod judged;
 mod list;
-mod lists;
+pub(super) mod lists;
 mod presented;
 
 use crate::cli::{CertArgs, CertCommand};

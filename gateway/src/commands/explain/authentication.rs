@@ -12,6 +12,9 @@ use serde::Serialize;
 
 use crate::commands::checks::{self, Check};
 
+/// What is neither accepted nor refused, because what decides it is not known here.
+pub(super) const NOT_JUDGED: &str = "not judged";
+
 /// What one issuer or one trust of the route makes of a credential.
 #[derive(Serialize)]
 pub(super) struct Authentication {
@@ -50,6 +53,7 @@ pub(super) fn examine(
                 Some(issuer) => format!("issuer {issuer}"),
                 None => "no issuer of the route".to_owned(),
             },
+            examination.is_judged(),
             examination.verdict.as_ref().err().map(|reason| reason.code()),
             examination.checks.iter().map(Check::from).collect(),
         ));
@@ -64,6 +68,7 @@ pub(super) fn examine(
     found.extend(trusts.iter().filter(|one| is_asked(&one.trust)).map(|one| {
         Authentication::new(
             format!("trust {}", one.trust),
+            one.is_judged(),
             one.verdict.as_ref().err().map(|reason| reason.code()),
             one.checks.iter().map(Check::from).collect(),
         )
@@ -78,20 +83,33 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Authentication {
-    fn new(by: String, reason: Option<&'static str>, checks: Vec<Check>) -> Self {
+    fn new(by: String, is_judged: bool, reason: Option<&'static str>, checks: Vec<Check>) -> Self {
         Self {
             by,
-            verdict: if reason.is_some() { "refused" } else { "accepted" },
+            verdict: match (reason, is_judged) {
+                (None, _) => "accepted",
+                (Some(_), true) => "refused",
+                (Some(_), false) => NOT_JUDGED,
+            },
             reason,
             checks,
         }
     }
 
+    /// True when what decides is not known here.
+    pub(super) fn is_open(&self) -> bool {
+        self.verdict == NOT_JUDGED
+    }
+
     /// The checks of what was refused, for people; what passed needs no words.
     pub(super) fn text(&self) -> Option<String> {
         let reason = self.reason?;
+        let verdict = match self.is_open() {
+            true => NOT_JUDGED.to_owned(),
+            false => format!("refused with {reason}"),
+        };
         Some(format!(
-            "By {}: refused with {reason}\n{}",
+            "By {}: {verdict}\n{}",
             self.by,
             checks::text(&self.checks, 2)
         ))

@@ -18,7 +18,8 @@ use crate::cli::{ConfigArgs, ExplainRequestArgs, Format};
 use crate::configuration::{Rehearsal, Selection};
 use crate::output::{Output, chain};
 
-/// `explain request`: exit 0 when the request would be served, 1 when it would be refused.
+/// `explain request`: exit 0 when the request would be served, 1 when it would be refused, 2 when that is not
+/// known here.
 pub(super) fn request(args: &ExplainRequestArgs, output: &mut Output) -> Exit {
     let selection = match Selection::from_args(&args.config, true) {
         Ok(selection) => selection,
@@ -34,11 +35,7 @@ pub(super) fn request(args: &ExplainRequestArgs, output: &mut Output) -> Exit {
                 Format::Json => output.json(&explanation),
                 Format::Text => output.text(text::text(&explanation)),
             }
-            if explanation.is_served() {
-                Exit::Clean
-            } else {
-                Exit::Problems
-            }
+            explanation.exit()
         }
         Err(request::ExplainFault::Configuration(refused)) => {
             print(&refused.problems, &refused.sources, args.format, output);

@@ -3,15 +3,17 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use portcullis_identity::plan::{TrustAnchors, UpstreamPeer};
-use portcullis_model::{Problems, Rejection};
+use portcullis_model::{Problems, Rejection, Stage};
 use portcullis_pipeline::plan::{ActionPlan, SchemeKind};
 use portcullis_pipeline::{Exchange, LocalAnswer, Target, UpstreamHead};
 use serde::Serialize;
 
-use super::authentication::Authentication;
+use super::authentication::{Authentication, NOT_JUDGED};
 use super::request::Asked;
 use super::steps::{self, Step};
 use crate::admin::views::place;
+use crate::commands::Exit;
+use crate::commands::cert::lists;
 use crate::commands::token::fetched_from;
 use crate::configuration::Rehearsal;
 
@@ -84,6 +86,7 @@ pub(super) struct EndpointView {
 pub(super) struct Fetches {
     dns: Vec<String>,
     keys: Vec<(String, String)>,
+    lists: Vec<String>,
     workload: Option<String>,
 }
 
@@ -124,6 +127,10 @@ impl Fetches {
                 .map(|(host, port)| format!("the addresses of {host}:{port} from DNS"))
                 .collect(),
             keys: keys.collect(),
+            lists: lists::wanted(rehearsal)
+                .into_iter()
+                .map(|name| format!("revocation list {name}"))
+                .collect(),
             workload: needs_workload.then(|| format!("identities and bundles from {endpoint}")),
         }
     }
@@ -150,8 +157,19 @@ impl Fetches {
                 .filter(|(id, _)| asks(id))
                 .map(|(_, text)| text),
         );
-        if matches!(route.plan.action, ActionPlan::Pool(_)) {
+        let is_forwarded = matches!(route.plan.action, ActionPlan::Pool(_));
+        if is_forwarded {
             needed.extend(self.dns);
+        }
+        let asks_certificate = route
+            .plan
+            .authenticate
+            .iter()
+            .any(|one| matches!(one.scheme, SchemeKind::Mtls(_)));
+        if asks_certificate {
+            needed.extend(self.lists);
+        }
+        if is_forwarded || asks_certificate {
             needed.extend(self.workload);
         }
         needed
@@ -213,9 +231,27 @@ impl Explanation {
         explanation
     }
 
-    /// True when a client would get what it asked for.
-    pub(super) fn is_served(&self) -> bool {
-        self.refusal.is_none()
+    /// Adds what became of the credentials. What is refused for the want of something that only a running gateway
+    /// has is not judged.
+    pub(super) fn with_authentication(mut self, authentication: Vec<Authentication>) -> Self {
+        let is_refused_there = self
+            .refusal
+            .as_ref()
+            .is_some_and(|refusal| refusal.stage == Stage::Authenticate.as_str());
+        if is_refused_there && authentication.iter().any(Authentication::is_open) {
+            self.verdict = NOT_JUDGED;
+        }
+        self.authentication = authentication;
+        self
+    }
+
+    /// 0 when a client would get what it asked for, 1 when not, 2 when that is not known here.
+    pub(super) fn exit(&self) -> Exit {
+        match (&self.refusal, self.verdict) {
+            (None, _) => Exit::Clean,
+            (Some(_), NOT_JUDGED) => Exit::Usage,
+            (Some(_), _) => Exit::Problems,
+        }
     }
 }
 

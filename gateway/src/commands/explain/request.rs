@@ -233,10 +233,7 @@ pub(super) fn explain(selection: &Selection, asked: &Asked) -> Result<Explanatio
     };
     let authentication = authentication::examine(&exchange, &headers, chain, SystemTime::now());
     let explanation = Explanation::new(asked, &exchange, outcome, fetches, &warnings);
-    Ok(Explanation {
-        authentication,
-        ..explanation
-    })
+    Ok(explanation.with_authentication(authentication))
 }
 
 fn walk(exchange: &mut Exchange, asked: &Asked, headers: &HeaderMap) -> Result<Outcome, ExplainFault> {

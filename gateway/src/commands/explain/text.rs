@@ -3,7 +3,7 @@
 use portcullis_model::Stage;
 use serde_json::Value;
 
-use super::authentication::Authentication;
+use super::authentication::{Authentication, NOT_JUDGED};
 use super::report::{EndpointView, Explanation};
 
 /// The explanation for people.
@@ -36,7 +36,11 @@ pub(super) fn text(explanation: &Explanation) -> String {
                 text.push_str(&format!("{by}\n"));
             }
         }
-        text.push_str(&format!("Refused at {} with {}", refusal.stage, refusal.reason));
+        let verdict = match explanation.verdict {
+            NOT_JUDGED => "Not judged: without what is not known here it would be refused",
+            _ => "Refused",
+        };
+        text.push_str(&format!("{verdict} at {} with {}", refusal.stage, refusal.reason));
         text.push_str(
             &refusal
                 .decided_by
@@ -49,7 +53,11 @@ pub(super) fn text(explanation: &Explanation) -> String {
     if let Some(endpoint) = &explanation.endpoint {
         text.push_str(&endpoint_text(endpoint));
     }
-    if let Some(answer) = &explanation.answer {
+    if let Some(answer) = explanation
+        .answer
+        .as_ref()
+        .filter(|_| explanation.verdict != NOT_JUDGED)
+    {
         text.push_str(&format!("The client gets {}: {}\n", answer.status, answer.body));
     }
     for assumed in &explanation.assumed {

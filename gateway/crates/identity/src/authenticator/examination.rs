@@ -50,6 +50,7 @@ impl Schemes {
         let examinations = named.into_iter().map(|(issuer, origin)| {
             let mut examiner = form.clone();
             let keys = issuer.keys.usable(self.boards.clock.instant());
+            examiner.keys_are_elsewhere = issuer.keys.are_elsewhere();
             let verdict = match issuer.verify(&token, keys.as_deref(), now, &mut examiner) {
                 Ok(verified) => self.examine_standing(&verified, now, &mut examiner),
                 Err(refusal) => {

@@ -157,3 +157,20 @@ fn an_examination_does_not_hold_the_token() {
         assert!(!shown.contains(part), "{shown}");
     }
 }
+
+#[test]
+fn keys_that_nobody_asked_for_are_no_verdict_and_what_fails_without_them_is() {
+    let key = TestKey::es256("a");
+    let setup = Setup::of(vec![issuer_plan(KeySource::Url(KEYS_URL.into()))], &["customers"]);
+
+    let unknown = setup.authenticator.examine(&key.sign(&claims()), now());
+    let expired = setup
+        .authenticator
+        .examine(&key.sign(&claims_with("exp", json!(at(-3600)))), now());
+
+    assert_eq!(unknown.verdict, Err(Reason::KeysUnavailable));
+    assert!(!unknown.is_judged(), "{unknown:?}");
+    assert_eq!(outcomes(&unknown, CheckOutcome::NotKnown), [CheckName::Keys]);
+    assert!(expired.is_judged(), "{expired:?}");
+    assert_eq!(expired.verdict, Err(Reason::TokenExpired));
+}

@@ -22,6 +22,19 @@ pub struct TokenExamination {
     pub verdict: Result<Principal, Reason>,
 }
 
+impl TokenExamination {
+    /// False when nothing speaks against the token and something that decides is not known here: a gateway that has
+    /// it may accept the token.
+    #[must_use]
+    pub fn is_judged(&self) -> bool {
+        self.verdict.is_ok()
+            || self
+                .checks
+                .iter()
+                .any(|check| check.outcome == CheckOutcome::Failed)
+    }
+}
+
 /// One check and what it saw.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenCheck {
@@ -46,16 +59,19 @@ pub enum CheckOutcome {
     Failed,
     /// It could not be asked, because of an earlier failure or because nothing asks for it.
     Skipped,
+    /// What decides it was neither delivered nor asked for here; a running gateway may have it.
+    NotKnown,
 }
 
 impl CheckOutcome {
-    /// `passed`, `failed` or `skipped`.
+    /// `passed`, `failed`, `skipped` or `not known here`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
+            Self::NotKnown => "not known here",
         }
     }
 }

@@ -66,6 +66,11 @@ impl IssuerKeys {
         }
     }
 
+    /// True when no keys are here, and nothing says that they cannot be had: nobody delivered or fetched them yet.
+    pub(crate) fn are_elsewhere(&self) -> bool {
+        self.loaded().is_none() && self.last_fault().is_none()
+    }
+
     /// When to come back for keys that are not there.
     pub(crate) fn retry_after(&self) -> Duration {
         match self {

@@ -47,12 +47,19 @@ impl Watch for Traffic {
     }
 }
 
+/// What to do when the keys are elsewhere.
+const KEYS_ELSEWHERE: &str = "ask where they are: `cert list --admin URL` shows whether a running gateway has them, and it judges the live request";
+
 /// An examination: every check is written down.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Examiner {
     pub(crate) checks: Vec<TokenCheck>,
     /// What traffic would have been told.
     first: Option<TokenRefusal>,
+    /// Nobody brought the keys or asked for them here: their absence is no verdict.
+    pub(crate) keys_are_elsewhere: bool,
+    /// What traffic would be told as long as they are missing.
+    unknown: Option<TokenRefusal>,
 }
 
 impl Watch for Examiner {
@@ -73,14 +80,21 @@ impl Watch for Examiner {
         let answer = match answer {
             Ok(value) => Some(value),
             Err(refusal) => {
-                check.outcome = CheckOutcome::Failed;
-                check.advice = Some(name.advice());
+                let is_unknown = self.keys_are_elsewhere && name == CheckName::Keys;
+                (check.outcome, check.advice) = match is_unknown {
+                    true => (CheckOutcome::NotKnown, Some(KEYS_ELSEWHERE)),
+                    false => (CheckOutcome::Failed, Some(name.advice())),
+                };
                 check.found = match check.found.as_str() {
                     "" => refusal.check.to_string(),
                     found => format!("{found}: {}", refusal.check),
                 };
-                self.first
-                    .get_or_insert_with(|| refusal.with_expected(&check.expected));
+                let kept = if is_unknown {
+                    &mut self.unknown
+                } else {
+                    &mut self.first
+                };
+                kept.get_or_insert_with(|| refusal.with_expected(&check.expected));
                 None
             }
         };
@@ -99,7 +113,8 @@ impl Watch for Examiner {
     }
 
     fn conclude<T>(&mut self, proven: Option<T>) -> Result<T, TokenRefusal> {
-        match (&self.first, proven) {
+        // What failed refuses the token whatever the keys are.
+        match (self.first.as_ref().or(self.unknown.as_ref()), proven) {
             (None, Some(proven)) => Ok(proven),
             (Some(first), _) => Err(first.clone()),
             (None, None) => Err(TokenRefusal::unproven()),

@@ -19,6 +19,19 @@ pub struct CertificateExamination {
     pub verdict: Result<SpiffeId, Reason>,
 }
 
+impl CertificateExamination {
+    /// False when nothing speaks against the chain and something that decides is not known here, as a bundle that
+    /// only a running gateway is given.
+    #[must_use]
+    pub fn is_judged(&self) -> bool {
+        self.verdict.is_ok()
+            || self
+                .checks
+                .iter()
+                .any(|check| check.outcome == CheckOutcome::Failed)
+    }
+}
+
 /// One check and what it saw.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CertificateCheck {

@@ -10,15 +10,15 @@ use portcullis_model::Reason;
 use portcullis_model::timestamp::rfc3339;
 use rustls_pki_types::CertificateDer;
 
-use super::crl::RevocationFault;
+use super::crl::{CrlBoard, CrlStatus, RevocationFault};
 use super::examination::{CertificateCheck, CertificateCheckName, CertificateExamination};
 use super::facts::CertificateFacts;
 use super::peer::{PeerIdentity, PeerIdentityFault};
 use super::trust::{Trust, TrustFault};
 use crate::compile::IdentityRuntime;
 use crate::deny::DenyList;
-use crate::jwt::CheckOutcome::{Failed, Passed, Skipped};
-use crate::plan::{TrustAnchors, TrustPlan};
+use crate::jwt::CheckOutcome::{Failed, NotKnown, Passed, Skipped};
+use crate::plan::{CrlSource, TrustAnchors, TrustPlan};
 
 /// Most anchors that are named; a longer list helps nobody.
 const MAX_NAMED: usize = 4;
@@ -69,6 +69,10 @@ impl Case<'_> {
         let verdict = match judged {
             Ok(_) if is_denied => Err(Reason::CertificateRevoked),
             Ok((id, _)) => Ok(id),
+            // The list holds whatever the bundle will be.
+            Err(_) if is_denied && matches!(handshake, Err(TrustFault::NoBundle)) => {
+                Err(Reason::CertificateRevoked)
+            }
             Err(refusal) => Err(refusal.reason),
         };
         CertificateExamination {
@@ -81,7 +85,7 @@ impl Case<'_> {
                 self.validity(),
                 self.purpose(),
                 self.chain(&handshake),
-                self.revocation(&handshake),
+                self.revocation(&handshake, &runtime.parts.boards.crls),
                 self.deny_list(denied),
             ],
             passes_handshake: handshake.is_ok(),
@@ -201,10 +205,10 @@ impl Case<'_> {
             // Revocation is asked along a path that was found.
             Err(TrustFault::Revocation(_)) => (Passed, self.issuer(), None),
             Err(TrustFault::NoBundle) => (
-                Failed,
+                NotKnown,
                 "no bundle of the trust domain has arrived".to_owned(),
                 Some(
-                    "the Workload API delivers it to the running gateway; `pem` beside `spiffe` does without",
+                    "the Workload API delivers it to the running gateway: `cert list --admin URL` shows whether it has it, and it judges the live request",
                 ),
             ),
             // Each has a check of its own.
@@ -265,13 +269,40 @@ impl Case<'_> {
         format!("a chain to {}{more}", subjects.join(", "))
     }
 
-    fn revocation(&self, handshake: &Result<(), TrustFault>) -> CertificateCheck {
+    /// True for a list of this trust that nobody has asked for.
+    fn misses_a_list(&self, lists: &CrlBoard) -> bool {
+        let Some(plan) = &self.plan.revocation else {
+            return false;
+        };
+        let is_ours = |list: &CrlStatus| match list.is_named {
+            true => plan
+                .lists
+                .iter()
+                .any(|one| matches!(&one.source, CrlSource::Url(url) if **url == *list.name)),
+            false => plan.distribution_points,
+        };
+        let mut lists = lists.status().into_iter();
+        lists.any(|list| !list.was_tried && is_ours(&list))
+    }
+
+    fn revocation(&self, handshake: &Result<(), TrustFault>, lists: &CrlBoard) -> CertificateCheck {
         let name = CertificateCheckName::Revocation;
         if !self.trust.asks_revocation() {
             return skipped(name, "nothing: the trust names no revocation list");
         }
         let (outcome, found, advice) = match handshake {
             Ok(()) => (Passed, String::new(), None),
+            Err(TrustFault::Revocation(fault @ RevocationFault::NoList { .. }))
+                if self.misses_a_list(lists) =>
+            {
+                (
+                    NotKnown,
+                    fault.to_string(),
+                    Some(
+                        "the running gateway fetches it: `cert list --admin URL` shows whether it has it, and it judges the live request",
+                    ),
+                )
+            }
             Err(TrustFault::Revocation(fault)) => {
                 (Failed, fault.to_string(), Some(advice_on_revocation(fault)))
             }

@@ -18,6 +18,7 @@ fn runtime(anchors: TrustAnchors) -> IdentityRuntime {
             anchors,
             revocation: None,
         }],
+        workload_api: true,
         ..IdentityPlan::default()
     };
     let (boards, ..) = boards();
@@ -179,4 +180,18 @@ fn what_is_no_certificate_is_refused_and_breaks_nothing() {
         assert_eq!(found.verdict, Err(Reason::CertificateSpiffeId));
         assert!(failed(&found).contains(&"form"), "{found:?}");
     }
+}
+
+#[test]
+fn a_bundle_that_only_the_running_gateway_is_given_is_no_verdict_and_what_fails_without_it_is() {
+    let ca = TestCa::new("ca");
+    let delivered = || TrustAnchors::TrustDomain(TrustDomain::new("corp.example").unwrap(), None);
+
+    let unknown = examine(delivered(), &ca.leaf(&[WEB]).chain, now());
+    let nameless = examine(delivered(), &ca.leaf(&["web.corp.example"]).chain, now());
+
+    assert!(!unknown.is_judged() && !unknown.passes_handshake, "{unknown:?}");
+    assert_eq!(outcome(&unknown, CertificateCheckName::Chain), NotKnown);
+    assert!(nameless.is_judged(), "{nameless:?}");
+    assert_eq!(failed(&nameless), ["workload"]);
 }
