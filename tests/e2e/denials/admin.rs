@@ -99,7 +99,9 @@ async fn what_is_no_entry_is_refused_with_the_reason_and_denies_nobody() {
     let long = format!(r#"{{ "sub": "{}" }}"#, "a".repeat(20_000));
     for (body, status, says) in [
         ("", 422, "no entry"),
-        ("{", 422, "not valid YAML"),
+        ("{", 422, "not valid JSON"),
+        ("sub: alice", 422, "not valid JSON"),
+        (r#"{ "serial": 12e3 }"#, 422, "values are texts"),
         ("{}", 422, "missing"),
         (r#"{ "sbu": "alice" }"#, 422, "did you mean"),
         (

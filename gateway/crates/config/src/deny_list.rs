@@ -18,6 +18,7 @@ use crate::file::tree::{self, Node, Stop};
 use crate::load::Refused;
 use crate::sources::Files;
 
+mod json;
 mod lines;
 
 /// Most entries of a file.
@@ -66,21 +67,17 @@ pub fn read_deny_list(plan: &DenyListPlan) -> Result<Vec<DenyEntry>, Refused> {
     }
 }
 
-/// Reads one entry as the admin port gets it, a JSON object; its source is the admin port.
+/// Reads one entry as the admin port gets it, a JSON object of texts; its source is the admin port.
 ///
 /// # Errors
 /// Returns what is wrong with it.
 pub fn read_deny_entry(text: &str) -> Result<DenyEntry, Problems> {
     let mut problems = Problems::new();
     let name: Arc<str> = Arc::from("entry");
-    let node = match tree::parse(text, &name, &mut problems) {
-        Ok(Some(node)) => node,
-        Ok(None) => return Err(Problem::error("empty-file", &Origin::default(), "there is no entry").into()),
-        Err(stop) => {
-            problems.push(*stop);
-            return Err(problems);
-        }
-    };
+    if text.trim_ascii().is_empty() {
+        return Err(Problem::error("empty-file", &Origin::default(), "there is no entry").into());
+    }
+    let node = json::read(text, &name).map_err(|problem| *problem)?;
     let origin = node.place.origin("");
     let entry = Reader::default().entry(&node, &origin, &mut problems);
     match entry {

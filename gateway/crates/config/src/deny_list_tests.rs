@@ -235,17 +235,54 @@ fn one_entry_is_read_from_json_by_the_same_rules() {
     assert_eq!(entry.name.to_string(), "serial \"a0b\" of partners");
     assert!(matches!(entry.source, DenySource::Admin { id } if *id == *entry.name.id()));
 
+    let same = read_deny_entry("\n{\"trust\":\"partners\",\"\\u0073erial\":\"a0b\"}\n").unwrap();
+    assert_eq!(same.name, entry.name);
     for (text, code) in [
         ("", "empty-file"),
-        ("{", "yaml-syntax"),
-        ("[]", "wrong-type"),
+        (" \n", "empty-file"),
         ("{}", "missing-key"),
         (r#"{ "sub": "a", "sub": "b" }"#, "duplicate-key"),
+        (r#"{ "sub": "a", "\u0073ub": "b" }"#, "duplicate-key"),
         (r#"{ "sub": "a", "for": "b" }"#, "unknown-key"),
-        (r#"{ "sub": 1, "until": "soon" }"#, "bad-value"),
+        (r#"{ "sub": "a", "until": "soon" }"#, "bad-value"),
     ] {
         let problems = read_deny_entry(text).unwrap_err();
         assert_eq!(problems.iter().next().unwrap().code, code, "{text}");
+    }
+}
+
+/// Whatever YAML or a kinder reader makes of it, it could be another name than the one that was meant.
+#[test]
+fn one_entry_is_json_with_texts_and_nothing_else() {
+    for (text, code) in [
+        ("{", "json-syntax"),
+        ("sub: x", "json-syntax"),
+        ("{ sub: x }", "json-syntax"),
+        ("{ 'sub': 'x' }", "json-syntax"),
+        (r#"{ "sub": x }"#, "json-syntax"),
+        (r#"{ "sub": "x", }"#, "json-syntax"),
+        (r#"{ "sub": "x" } {}"#, "json-syntax"),
+        ("{ \"sub\": \"x\" } # why", "json-syntax"),
+        ("- { \"sub\": \"x\" }", "json-syntax"),
+        (r#"{ "serial": 0x12 }"#, "wrong-type"),
+        (r#"{ "serial": 12e3 }"#, "wrong-type"),
+        (r#"{ "jti": 4711 }"#, "wrong-type"),
+        (r#"{ "sub": null }"#, "wrong-type"),
+        (r#"{ "sub": true }"#, "wrong-type"),
+        (r#"{ "sub": ["x"] }"#, "wrong-type"),
+        (r#"{ "sub": { "a": "x" } }"#, "wrong-type"),
+        (r#"{ "sub": "x", "until": null }"#, "wrong-type"),
+        ("[]", "wrong-type"),
+        (r#""x""#, "wrong-type"),
+        ("null", "wrong-type"),
+    ] {
+        let problems = read_deny_entry(text).unwrap_err();
+        let problem = problems.iter().next().unwrap();
+        assert_eq!(problem.code, code, "{text}: {problem:?}");
+        assert!(
+            problem.hint.as_deref().unwrap().contains("values are texts"),
+            "{text}"
+        );
     }
 }
 
