@@ -48,20 +48,34 @@ pub fn check(head: &Parts, bound: IpAddr) -> Result<(), Refusal> {
     }
 }
 
+/// Reads `Host` as RFC 9110 section 7.2 and RFC 3986 section 3.2.2 write it, and no other way.
 fn is_ours(host: &str, bound: IpAddr) -> bool {
-    let name = without_port(host);
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback() || address == bound || bound.is_unspecified(),
-        Err(_) => name.eq_ignore_ascii_case("localhost"),
-    }
+    let (address, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, port)) = rest.split_once(']') else {
+                return false;
+            };
+            (address.parse().map(IpAddr::V6).ok(), port)
+        }
+        None => {
+            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+            if name.eq_ignore_ascii_case("localhost") {
+                return is_port(port);
+            }
+            (name.parse().map(IpAddr::V4).ok(), port)
+        }
+    };
+    let is_our_address =
+        |address: IpAddr| address.is_loopback() || address == bound || bound.is_unspecified();
+    is_port(port) && address.is_some_and(is_our_address)
 }
 
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
-        Some(_) | None => host,
-    }
+/// True for nothing and for a colon with a port behind it.
+fn is_port(text: &str) -> bool {
+    let Some(digits) = text.strip_prefix(':') else {
+        return text.is_empty();
+    };
+    digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
 }
 
 #[cfg(test)]
@@ -104,6 +118,32 @@ mod tests {
             verdict(&[("host", "localhost"), ("host", "evil")]),
             Err(Refusal::ForeignHost)
         );
+    }
+
+    /// Whoever reads a field more kindly than others is the one who is fooled by it (RFC 9110 section 7.2).
+    #[test]
+    fn a_host_that_is_not_written_as_one_is_refused() {
+        for host in [
+            "[[[::1]]]",
+            "::1",
+            "::1:9901",
+            "[127.0.0.1]",
+            "127.0.0.1]",
+            "[::1",
+            "[::1]x",
+            "[::1]:",
+            "[::1]:x",
+            "[localhost]",
+            "localhost:",
+            "localhost:+80",
+            "localhost:65536",
+            "localhost:80:80",
+            "user@localhost",
+            " localhost",
+            "127.1",
+        ] {
+            assert_eq!(verdict(&[("host", host)]), Err(Refusal::ForeignHost), "{host}");
+        }
     }
 
     #[test]
