@@ -110,14 +110,23 @@ pub fn read_kept_entries(text: &str) -> Result<Vec<DenyEntry>, Problems> {
     }
 }
 
-/// Warns of issuers and trusts that the configuration does not have: what is meant within them denies nobody.
+/// Warns of entries that deny nobody: those within an issuer or a trust that the configuration does not have, and
+/// those that name a user as the access log does, with the issuer before the subject.
 #[must_use]
 pub fn unknown_names(entries: &[DenyEntry], identity: &IdentityPlan) -> Problems {
     let issuers: BTreeSet<&str> = identity.issuers.iter().map(|issuer| issuer.id.as_str()).collect();
     let trusts: BTreeSet<&str> = identity.trust.iter().map(|trust| trust.id.as_str()).collect();
     let mut said = BTreeSet::new();
     let mut problems = Problems::new();
+    let mut as_logged = 0;
     for entry in entries {
+        if as_logged < MOST_PROBLEMS
+            && let Some(warning) = named_as_logged(entry, &issuers)
+        {
+            as_logged += 1;
+            problems.push(warning);
+            continue;
+        }
         let Some(within) = entry.name.within() else {
             continue;
         };
@@ -140,6 +149,24 @@ pub fn unknown_names(entries: &[DenyEntry], identity: &IdentityPlan) -> Problems
         problems.push(Problem::warning("unknown-reference", &entry.origin(), message).with_hint(hint));
     }
     problems
+}
+
+/// `corp:alice` is how the log writes a principal; no token of the issuer `corp` has it as its `sub`.
+fn named_as_logged(entry: &DenyEntry, issuers: &BTreeSet<&str>) -> Option<Problem> {
+    if entry.name.kind() != DenyKind::Sub {
+        return None;
+    }
+    let (issuer, subject) = entry.name.value().split_once(':')?;
+    issuers.contains(issuer).then(|| {
+        let message = format!(
+            "{:?} is a user as the access log writes one, issuer and `sub`: this entry denies nobody",
+            tree::shorten(entry.name.value())
+        );
+        let subject = tree::shorten(subject);
+        Problem::warning("principal-as-sub", &entry.origin(), message).with_hint(format!(
+            "write `--sub {subject} --issuer {issuer}`, in a file `{{ sub: {subject}, issuer: {issuer} }}`"
+        ))
+    })
 }
 
 fn entries(text: &str, name: &Arc<str>, problems: &mut Problems) -> Option<Vec<DenyEntry>> {

@@ -1,9 +1,10 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use portcullis_identity::plan::TrustAnchors;
-use portcullis_identity::plan::TrustPlan;
-use portcullis_model::TrustId;
+use portcullis_identity::plan::{
+    Algorithm, ClaimPaths, IssuerKind, IssuerPlan, KeySource, KeyTimes, TokenTypes, TrustAnchors, TrustPlan,
+};
+use portcullis_model::{IssuerId, TrustId};
 use proptest::prelude::*;
 
 use super::*;
@@ -314,6 +315,47 @@ fn what_is_meant_within_something_unknown_is_warned_of_once() {
         ..IdentityPlan::default()
     };
     assert_eq!(unknown_names(&entries[2..], &known), Problems::new());
+}
+
+#[test]
+fn a_principal_as_the_log_writes_it_is_warned_of_and_a_subject_with_a_colon_is_not() {
+    let entries = read(
+        "- sub: corp:alice\n- { sub: \"corp:bob\", issuer: corp }\n- sub: github:carol\n- sub: corp\n- jti: corp:1\n",
+    )
+    .unwrap();
+    let identity = IdentityPlan {
+        issuers: vec![issuer_of("corp")],
+        ..IdentityPlan::default()
+    };
+
+    let warnings = unknown_names(&entries, &identity);
+
+    let told: Vec<(u32, &str)> = warnings
+        .iter()
+        .map(|problem| (problem.origin.line, problem.code))
+        .collect();
+    assert_eq!(told, [(1, "principal-as-sub"), (2, "principal-as-sub")]);
+    assert!(
+        warnings.to_string().contains("write `--sub alice --issuer corp`"),
+        "{warnings}"
+    );
+}
+
+fn issuer_of(name: &str) -> IssuerPlan {
+    IssuerPlan {
+        id: IssuerId::from(name),
+        origin: Origin::default(),
+        kind: IssuerKind::Url(Arc::from("https://login.example.com")),
+        keys: KeySource::Discovery,
+        key_times: KeyTimes::default(),
+        audiences: vec![Arc::from("api")],
+        algorithms: Algorithm::DEFAULT.to_vec(),
+        token_types: TokenTypes::access_tokens(),
+        clock_skew: Duration::from_secs(30),
+        max_lifetime: Duration::from_secs(3600),
+        required: Vec::new(),
+        claims: ClaimPaths::default(),
+    }
 }
 
 fn plan_of(trust: &str) -> TrustPlan {
