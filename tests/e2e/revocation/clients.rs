@@ -224,6 +224,14 @@ async fn an_overdue_list_means_what_the_trust_says() {
         } else {
             "unknown-refused"
         };
+        let ready = seen.get("/readyz").await;
+        assert_eq!(ready.status, 200);
+        let stale = ready.json()["stale"].to_string();
+        assert!(stale.contains("partners.crl: overdue"), "{stale}");
+        let failed = "portcullis_handshakes_failed_total";
+        let unknown = seen.metric(failed, &["cause=\"status-unknown\""]).await;
+        assert_eq!(unknown > 0.0, !is_let_in, "{on_stale}: {unknown}");
+        assert!(seen.metric(failed, &["cause=\"revoked\""]).await >= 2.0);
         let labels = [&*format!("outcome=\"{outcome}\""), "trust=\"partners\""];
         let counted = seen
             .metric("portcullis_identity_revocation_checks_total", &labels)

@@ -5,6 +5,7 @@
 
 pub(crate) mod accept_log;
 pub(crate) mod permits;
+mod refusals;
 pub(crate) mod socket;
 pub(crate) mod tls;
 
@@ -18,7 +19,6 @@ use pingora_core::apps::ServerApp;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::protocols::{GetSocketDigest, Stream};
 use pingora_core::server::ShutdownWatch;
-use portcullis_identity::NoCertificate;
 use portcullis_model::ListenerId;
 use portcullis_pipeline::plan::ConnectionLimits;
 use portcullis_pipeline::{ConnectionFacts, Gateway, Snapshot};
@@ -212,12 +212,10 @@ impl Doors {
                 Some((ClientSocket::Tls(Box::new(done.stream)), facts, done.is_h2))
             }
             Ok(Err(fault)) => {
-                let why = match &fault {
-                    tls::HandshakeFault::NoCertificate(NoCertificate::UnknownName(_)) => "unknown-name",
-                    tls::HandshakeFault::NoCertificate(NoCertificate::Unusable { .. }) => "no-certificate",
-                    tls::HandshakeFault::Failed(_) => "failed",
-                };
-                self.metrics.handshake_failed(&listener, why);
+                self.metrics.handshake_failed(&listener, fault.cause());
+                if fault.is_for_the_client_certificate() {
+                    refusals::say(&listener, peer, &fault);
+                }
                 debug!(%peer, %listener, error = %fault, source = ?std::error::Error::source(&fault), "handshake refused");
                 None
             }

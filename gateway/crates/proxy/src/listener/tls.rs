@@ -7,7 +7,7 @@ use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use portcullis_identity::tls::ListenerTls;
 use portcullis_identity::{NoCertificate, PeerIdentity};
 use portcullis_pipeline::TlsFacts;
-use rustls::ProtocolVersion;
+use rustls::{CertificateError, ProtocolVersion};
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -29,6 +29,41 @@ pub(crate) enum HandshakeFault {
     /// The client left, or the handshake failed.
     #[error("the handshake failed")]
     Failed(#[source] std::io::Error),
+}
+
+impl HandshakeFault {
+    /// The label of the metric, from a closed list.
+    pub(crate) fn cause(&self) -> &'static str {
+        match self {
+            Self::NoCertificate(NoCertificate::UnknownName(_)) => "unknown-name",
+            Self::NoCertificate(NoCertificate::Unusable { .. }) => "no-certificate",
+            Self::Failed(cause) => refused_for(cause).unwrap_or("failed"),
+        }
+    }
+
+    /// True when the client showed a certificate and it was refused.
+    pub(crate) fn is_for_the_client_certificate(&self) -> bool {
+        matches!(self, Self::Failed(cause) if refused_for(cause).is_some())
+    }
+}
+
+/// Why the client's certificate was refused, when that is what ended the handshake.
+fn refused_for(cause: &std::io::Error) -> Option<&'static str> {
+    let fault = cause.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(fault) = fault else {
+        return None;
+    };
+    Some(match fault {
+        CertificateError::Revoked => "revoked",
+        CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => "status-unknown",
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => "expired",
+        _ => "untrusted",
+    })
 }
 
 /// A client's TLS connection.
