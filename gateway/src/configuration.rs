@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use portcullis_admission::limit::LimitTable;
-use portcullis_config::{LoadOptions, Loaded, Refused, Sources, compile, load};
+use portcullis_config::{LoadOptions, Loaded, Refused, Sources, compile, load, unknown_names};
 use portcullis_identity::{Clock, FetchFault, KeyFetch};
 use portcullis_model::{Origin, Problem, Problems};
 use portcullis_pipeline::plan::GatewayPlan;
@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::app::denials;
 use crate::cli::{ConfigArgs, DEFAULT_CONFIG};
+use crate::output::chain;
 
 /// Which configuration, for which region, and how strictly.
 #[derive(Clone, Debug)]
@@ -100,8 +101,24 @@ impl Selection {
                 });
             }
         };
-        let (snapshot, mut warnings) = compile(&loaded, None, &boards)?;
-        warnings.extend(self.deny_list(&loaded, &boards.identity)?);
+        let compiled = compile(&loaded, None, &boards);
+        // Whatever else would keep a gateway from starting is told with the rest.
+        let denied = self
+            .deny_list(&loaded, &boards.identity)
+            .and_then(|warnings| self.kept_entries(&loaded, warnings));
+        let (snapshot, warnings) = match (compiled, denied) {
+            (Ok((snapshot, mut warnings)), Ok(more)) => {
+                warnings.extend(more);
+                (snapshot, warnings)
+            }
+            (Ok(_), Err(refused)) => return Err(refused),
+            (Err(refused), Ok(_)) => return Err(refused),
+            (Err(mut refused), Err(more)) => {
+                refused.problems.extend(more.problems);
+                refused.sources.extend(more.sources);
+                return Err(refused);
+            }
+        };
         Ok(Rehearsal {
             boot: loaded.boot,
             snapshot,
@@ -127,6 +144,29 @@ impl Selection {
             return Ok(Problem::warning("offline", &list.origin, message).into());
         }
         denials::load(loaded, &boards.denied).map(|read| read.warnings().clone())
+    }
+
+    /// Looks at what the admin port's side kept, by which a start would be refused; offline the folder is elsewhere.
+    fn kept_entries(&self, loaded: &Loaded, mut warnings: Problems) -> Result<Problems, Refused> {
+        let Some(folder) = loaded.boot.state_dir.as_ref().filter(|_| !self.offline) else {
+            return Ok(warnings);
+        };
+        match denials::judge_kept(folder) {
+            Ok(entries) => {
+                warnings.extend(unknown_names(&entries, &loaded.live.identity));
+                Ok(warnings)
+            }
+            Err(fault) => {
+                let origin = Origin {
+                    path: "gateway.state_dir".into(),
+                    ..Origin::default()
+                };
+                Err(Refused {
+                    problems: Problem::error("deny-list", &origin, chain(&fault)).into(),
+                    sources: loaded.sources.clone(),
+                })
+            }
+        }
     }
 }
 

@@ -74,6 +74,14 @@ impl StateDir {
         Ok(opened)
     }
 
+    /// The folder at `path` for whoever only reads; it may be missing.
+    pub(crate) fn existing(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            turn: Mutex::new(()),
+        }
+    }
+
     /// A folder within this one.
     ///
     /// # Errors

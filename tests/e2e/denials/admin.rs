@@ -199,6 +199,18 @@ async fn a_gateway_does_not_start_over_kept_entries_that_it_cannot_read() {
     scene.admin(Method::POST, "/deny", r#"{ "sub": "alice" }"#).await;
     let TestGatewayParts { folder } = stop(&mut scene.gateway);
     std::fs::write(folder.path().join("state/deny.json"), "[{").unwrap();
+    let check = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .arg("check")
+        .current_dir(folder.path())
+        .env_remove("PORTCULLIS_CONFIG")
+        .output()
+        .unwrap();
+    let said = String::from_utf8([check.stdout, check.stderr].concat()).unwrap();
+    assert_eq!(check.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("deny.json") && said.contains("correct the file, or remove it"),
+        "{said}"
+    );
 
     let mut gateway = TestGateway::spawn(folder, &[]);
 
@@ -270,4 +282,9 @@ async fn the_command_line_adds_lists_and_removes() {
     let (code, _, err) = command(&["add", "--sub", "alice", "--issuer", "crop"]);
     assert_eq!(code, Some(1));
     assert!(err.contains("no issuer \"crop\""), "{err}");
+    // As the access log writes a principal; taken as it is, it would deny nobody and say that it does.
+    let (code, _, err) = command(&["add", "--sub", "corp:alice"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("write `--sub alice --issuer corp`"), "{err}");
+    assert!(alice.is_served().await);
 }

@@ -16,24 +16,29 @@ pub fn compile(
     previous: Option<&Snapshot>,
     boards: &Boards,
 ) -> Result<(Snapshot, Problems), Refused> {
-    let mut problems = loaded.warnings.clone();
+    let mut problems = loaded.unfit.clone();
+    problems.extend(loaded.warnings.clone());
     let compiled = portcullis_pipeline::compile(
         Arc::clone(&loaded.live),
         previous,
         boards,
         loaded.revision.clone(),
     );
-    match compiled {
+    let snapshot = match compiled {
         Ok((snapshot, warnings)) => {
             problems.extend(warnings);
-            Ok((snapshot, problems))
+            Some(snapshot)
         }
         Err(more) => {
             problems.extend(more);
-            Err(Refused {
-                problems,
-                sources: loaded.sources.clone(),
-            })
+            None
         }
+    };
+    match snapshot {
+        Some(snapshot) if !problems.has_errors() => Ok((snapshot, problems)),
+        Some(_) | None => Err(Refused {
+            problems,
+            sources: loaded.sources.clone(),
+        }),
     }
 }

@@ -14,6 +14,7 @@ use crate::file::tree::{self, Entry, Node, NodeKind};
 use crate::link;
 use crate::resolve;
 use crate::sources::{Files, MAX_CONFIG, MAX_CONFIG_FILE, Sources};
+use crate::state_dir::STATE_DIR;
 
 /// How to load.
 #[derive(Clone)]
@@ -26,7 +27,7 @@ pub struct LoadOptions<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// A configuration that is valid.
+/// A configuration that is valid, for a machine that may lack something.
 #[derive(Debug)]
 pub struct Loaded {
     /// What is fixed until restart.
@@ -35,6 +36,9 @@ pub struct Loaded {
     pub live: Arc<GatewayPlan>,
     /// What is probably not meant.
     pub warnings: Problems,
+    /// Errors that lie in this machine, not in the files: nothing is served with them, but compiling goes on, so that
+    /// they hide nothing that is wrong with the files.
+    pub unfit: Problems,
     /// Every file that was read.
     pub sources: Sources,
     /// A short hash of everything that was read.
@@ -78,16 +82,36 @@ pub fn load(source: &Path, options: &LoadOptions<'_>) -> Result<Loaded, Refused>
         .and_then(|file| plans(&file, options.region.as_deref(), &mut files, &mut problems));
     let (revision, sources) = files.finish();
     sort(&mut problems);
+    let unfit = take_unfit(&mut problems);
     match plans {
         Some((boot, live)) if !problems.has_errors() => Ok(Loaded {
             boot,
             live: Arc::new(live),
             warnings: problems,
+            unfit,
             sources,
             revision,
         }),
-        Some(_) | None => Err(Refused { problems, sources }),
+        Some(_) | None => {
+            problems.extend(unfit);
+            sort(&mut problems);
+            Err(Refused { problems, sources })
+        }
     }
+}
+
+/// Takes out what does not keep a plan from being compiled.
+fn take_unfit(problems: &mut Problems) -> Problems {
+    let (mut unfit, mut rest) = (Problems::new(), Problems::new());
+    for problem in std::mem::take(problems) {
+        if problem.code == STATE_DIR {
+            unfit.push(problem);
+        } else {
+            rest.push(problem);
+        }
+    }
+    *problems = rest;
+    unfit
 }
 
 fn plans(

@@ -82,7 +82,7 @@ fn publish(loaded: &Loaded, running: &Running<'_>, before_publish: impl FnOnce(&
         };
     }
     let previous = running.store.load();
-    if *loaded.live == *previous.plan {
+    if *loaded.live == *previous.plan && !loaded.unfit.has_errors() {
         return ReloadOutcome::Unchanged;
     }
     match compile(loaded, Some(&previous), running.boards) {

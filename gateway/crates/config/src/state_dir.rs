@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
+/// The code of the problem with a folder.
+pub(crate) const STATE_DIR: &str = "state-dir";
 /// Permissions of the group and of everybody else.
 const OTHERS: u32 = 0o077;
 

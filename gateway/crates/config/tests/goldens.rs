@@ -41,10 +41,15 @@ fn every_case_gives_what_stands_beside_it() {
     for case in cases() {
         folder.write("portcullis.yaml", &fs::read_to_string(&case).unwrap());
         let (problems, plan) = match folder.load("portcullis.yaml") {
-            Ok(loaded) => (
-                render(&loaded.warnings, &loaded.sources, false),
-                Some(describe(&loaded)),
-            ),
+            Ok(loaded) => {
+                let mut problems = loaded.unfit.clone();
+                problems.extend(loaded.warnings.clone());
+                let is_served = !problems.has_errors();
+                (
+                    render(&problems, &loaded.sources, false),
+                    is_served.then(|| describe(&loaded)),
+                )
+            }
             Err(refused) => (render(&refused.problems, &refused.sources, false), None),
         };
         let root = format!("{}/", folder.path().display());

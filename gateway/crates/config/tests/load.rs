@@ -10,8 +10,8 @@ mod support;
 
 use std::net::SocketAddr;
 
-use portcullis_config::{LoadOptions, load, render};
-use support::{Folder, SMALLEST, options};
+use portcullis_config::{LoadOptions, compile, load, render};
+use support::{Folder, SMALLEST, boards, options};
 
 #[test]
 fn the_smallest_file_is_a_plan_without_warnings() {
@@ -24,6 +24,56 @@ fn the_smallest_file_is_a_plan_without_warnings() {
     assert_eq!(loaded.live.routes.len(), 1);
     assert_eq!(loaded.boot.admin, "127.0.0.1:9901".parse::<SocketAddr>().unwrap());
     assert_eq!(loaded.boot.region.as_str(), "local");
+}
+
+/// Only compiling reads keys and lists; a folder of the wrong mode must not keep them from being looked at.
+#[test]
+fn a_state_folder_that_others_may_enter_hides_no_other_problem() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::with_everything();
+    let state = folder.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder.write("broken.json", "{\"keys\": 5}");
+    folder.write(
+        "portcullis.yaml",
+        r#"version: 1
+gateway: { state_dir: state }
+listeners: { public: { listen: "127.0.0.1:8080" } }
+issuers: { idp: { issuer: "https://login.example.com", jwks: { file: broken.json }, audiences: [api] } }
+routes:
+  - { name: a, match: { path: /a }, authenticate: [{ jwt: idp }], authorize: [authenticated], respond: { status: 200 } }
+"#,
+    );
+    let codes = || {
+        let loaded = folder.load("portcullis.yaml").unwrap();
+        let problems = match compile(&loaded, None, &boards()) {
+            Ok((_, warnings)) => warnings,
+            Err(refused) => refused.problems,
+        };
+        problems.iter().map(|problem| problem.code).collect::<Vec<_>>()
+    };
+
+    let of_both = codes();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let of_keys = codes();
+
+    assert!(
+        !of_keys.is_empty() && !of_keys.contains(&"state-dir"),
+        "{of_keys:?}"
+    );
+    assert_eq!(of_both, [&["state-dir"][..], &of_keys].concat());
+    folder.write(
+        "portcullis.yaml",
+        r#"version: 1
+gateway: { state_dir: state }
+listeners: { public: { listen: "127.0.0.1:8080" } }
+routes: [{ name: a, match: { path: /a }, public: true, respond: { status: 200 } }]
+"#,
+    );
+    assert!(codes().is_empty());
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o750)).unwrap();
+    assert_eq!(codes(), ["state-dir"], "alone it is refused too");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use portcullis_config::read_kept_entries;
 use portcullis_identity::deny::DenyEntry;
+use portcullis_model::{Problem, Problems};
 use serde_json::Value;
 
 use super::KeptFault;
@@ -24,7 +25,19 @@ pub(super) fn read(state: &StateDir) -> Result<Vec<DenyEntry>, KeptFault> {
     };
     // What is not text is not what we wrote either; its problem is told by the reader.
     let text = String::from_utf8_lossy(&bytes);
-    read_kept_entries(&text).map_err(|problems| KeptFault::Broken { path, problems })
+    read_kept_entries(&text).map_err(|problems| KeptFault::Broken {
+        path,
+        problems: in_one_line(&problems),
+    })
+}
+
+/// The problems as they stand within a sentence; the file is named there already.
+fn in_one_line(problems: &Problems) -> String {
+    let one = |problem: &Problem| match problem.origin.line {
+        0 => problem.message.clone(),
+        line => format!("line {line}: {}", problem.message),
+    };
+    problems.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Writes the entries of this run; with none of them there is no file.

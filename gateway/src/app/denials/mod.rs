@@ -34,16 +34,28 @@ const LONG: usize = 16;
 #[derive(Debug, Error)]
 pub enum KeptFault {
     /// The file cannot be read.
-    #[error("cannot take up the deny list of the admin port")]
+    #[error("cannot take up the deny list of the admin port ({KEPT_ADVICE})")]
     State(#[source] Box<StateFault>),
     /// The file is not what we wrote; starting without it would let in again whoever it names.
-    #[error("cannot take up the deny list of the admin port from {path}: {problems}")]
+    #[error("cannot take up the deny list of the admin port from {path}: {problems} ({KEPT_ADVICE})")]
     Broken {
         /// Which file.
         path: String,
         /// What is wrong with it.
-        problems: Problems,
+        problems: String,
     },
+}
+
+/// What to do about it; never by itself, because somebody would come back in.
+const KEPT_ADVICE: &str =
+    "correct the file, or remove it knowing that whoever the admin port denied is let in again";
+
+/// Reads what was kept as the start will, without making the folder.
+///
+/// # Errors
+/// When a start would not take it up.
+pub(crate) fn judge_kept(folder: &Path) -> Result<Vec<DenyEntry>, KeptFault> {
+    kept::read(&StateDir::existing(folder))
 }
 
 /// The deny list of a running gateway.

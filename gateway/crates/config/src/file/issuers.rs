@@ -27,7 +27,7 @@ section! {
         optional algorithms: List<Algorithm>,
         /// Accepted types (`typ`), without `application/`; `none` is a token that has none. `[none, JWT, at+jwt]` by default.
         optional token_types: List<TokenType>,
-        /// Tolerance for `exp`, `nbf` and `iat`; 30s by default.
+        /// Tolerance for `exp`, `nbf` and `iat`; 30s by default, 5m at most.
         optional clock_skew: Tolerance,
         /// Longest time from `iat` (or now, without one) to `exp`; 24h by default.
         optional max_lifetime: Period,

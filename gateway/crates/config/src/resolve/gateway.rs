@@ -14,7 +14,7 @@ use crate::file::scalars::FilePath;
 use crate::file::section::{At, entries, items, one_or_many};
 use crate::file::telemetry::LogFormat;
 use crate::sources::Files;
-use crate::state_dir::judge_state_dir;
+use crate::state_dir::{STATE_DIR, judge_state_dir};
 
 /// Where the admin port stands by default.
 pub(crate) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
@@ -69,7 +69,7 @@ pub(super) fn boot(file: &GatewayFile, region: &RegionId, resolver: &mut Resolve
         access_log: access_log(file, resolver),
         state_dir: gateway
             .and_then(|gateway| gateway.state_dir.at())
-            .and_then(|at| state_dir(at, resolver)),
+            .map(|at| state_dir(at, resolver)),
     }
 }
 
@@ -97,17 +97,16 @@ fn workload_api(endpoint: &At<String>, resolver: &mut Resolver<'_, '_>) -> Optio
 }
 
 /// The folder, beside the file that names it; offline it stands on another machine.
-fn state_dir(path: &At<FilePath>, resolver: &mut Resolver<'_, '_>) -> Option<PathBuf> {
+fn state_dir(path: &At<FilePath>, resolver: &mut Resolver<'_, '_>) -> PathBuf {
     let name = Files::name_beside(&path.origin, &path.value.0);
     let folder = PathBuf::from(name.as_ref());
     if !resolver.files.is_offline()
         && let Err(flaw) = judge_state_dir(&folder)
     {
         let message = format!("{name:?} cannot hold the gateway's state: {flaw}");
-        resolver.error_with_hint("state-dir", &path.origin, message, flaw.advice());
-        return None;
+        resolver.error_with_hint(STATE_DIR, &path.origin, message, flaw.advice());
     }
-    Some(folder)
+    folder
 }
 
 fn egress_host(host: &At<String>, resolver: &mut Resolver<'_, '_>) -> Option<EgressHost> {

@@ -21,6 +21,8 @@ use crate::sources::{Files, MAX_DOCUMENT};
 
 /// Clocks that are further apart than this are broken.
 const DEFAULT_CLOCK_SKEW: Tolerance = Tolerance(Duration::from_secs(30));
+/// Every token lives that much longer than it says, and as long after a theft.
+const LONGEST_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 /// An access token lives for minutes to hours; one that lives longer than a day is a password.
 const DEFAULT_MAX_LIFETIME: Period = Period(DAY);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -83,11 +85,24 @@ pub(super) fn issuer(
         audiences,
         algorithms,
         token_types,
-        clock_skew: issuer.clock_skew.or(DEFAULT_CLOCK_SKEW).0,
+        clock_skew: clock_skew(issuer, resolver),
         max_lifetime: issuer.max_lifetime.or(DEFAULT_MAX_LIFETIME).0,
         required,
         claims: issuer.claims.get().map(claim_paths).unwrap_or_default(),
     })
+}
+
+fn clock_skew(issuer: &Issuer, resolver: &mut Resolver<'_, '_>) -> Duration {
+    let skew = issuer.clock_skew.or(DEFAULT_CLOCK_SKEW).0;
+    if let Some(At { origin, .. }) = issuer.clock_skew.at().filter(|_| skew > LONGEST_CLOCK_SKEW) {
+        resolver.error_with_hint(
+            "out-of-range",
+            origin,
+            "`clock_skew` is at most 5m: every token lives that much longer than it says",
+            "set the clocks; machines that follow NTP are within a second",
+        );
+    }
+    skew
 }
 
 fn nothing_passes(what: &str, origin: &Origin, resolver: &mut Resolver<'_, '_>) {
