@@ -40,6 +40,9 @@ pub(super) struct Explanation {
     pub(super) route: Option<String>,
     pub(super) principal: Option<String>,
     pub(super) steps: Vec<Step>,
+    /// `refused` when a new connection with this certificate ends in its handshake: the rest is of one that is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) handshake: Option<&'static str>,
     /// Every credential that was given, check by check.
     pub(super) authentication: Vec<Authentication>,
     pub(super) verdict: &'static str,
@@ -199,6 +202,7 @@ impl Explanation {
             route: record.route.as_ref().map(ToString::to_string),
             principal: record.principal.as_ref().map(ToString::to_string),
             steps: Vec::new(),
+            handshake: None,
             authentication: Vec::new(),
             verdict: "served",
             refusal: None,

@@ -233,7 +233,11 @@ pub(super) fn explain(selection: &Selection, asked: &Asked) -> Result<Explanatio
     };
     let authentication = authentication::examine(&exchange, &headers, chain, SystemTime::now());
     let explanation = Explanation::new(asked, &exchange, outcome, fetches, &warnings);
-    Ok(explanation.with_authentication(authentication))
+    let is_refused = ends_in_handshake(&exchange, asked, chain);
+    Ok(Explanation {
+        handshake: is_refused.then_some("refused"),
+        ..explanation.with_authentication(authentication)
+    })
 }
 
 fn walk(exchange: &mut Exchange, asked: &Asked, headers: &HeaderMap) -> Result<Outcome, ExplainFault> {
@@ -321,6 +325,25 @@ fn client_certificates(rehearsal: &Rehearsal, listener: &ListenerId, host: &str)
     tls.map_or(ClientCertificates::Off, |tls| {
         tls.hosts.get(host).unwrap_or(&tls.client).mode
     })
+}
+
+/// True when a new connection with this certificate gets no further than its handshake.
+fn ends_in_handshake(exchange: &Exchange, asked: &Asked, chain: &[CertificateDer<'_>]) -> bool {
+    if chain.is_empty() {
+        return false;
+    }
+    let snapshot = exchange.snapshot();
+    let mut listeners = snapshot.plan.identity.listeners.iter();
+    let Some(tls) = listeners.find(|one| one.listener == exchange.record().listener) else {
+        return false;
+    };
+    let trusted = &tls.hosts.get(&asked.url.host()).unwrap_or(&tls.client).trust;
+    let mut examined = snapshot
+        .identity
+        .examine_certificate(chain, SystemTime::now())
+        .into_iter()
+        .filter(|one| trusted.contains(&one.trust));
+    examined.all(|one| one.is_judged() && !one.passes_handshake)
 }
 
 fn connection(listener: ListenerId, asked: &Asked, asks: ClientCertificates) -> ConnectionFacts {

@@ -42,11 +42,14 @@ fn stage_name<S: serde::Serializer>(stage: &Stage, serializer: S) -> Result<S::O
 pub(super) fn complete(exchange: &Exchange, is_forwarded: bool) -> Vec<Step> {
     let mut steps: Vec<Step> = exchange.steps().iter().map(step).collect();
     let last = steps.iter().map(|step| step.stage).max();
+    // A certificate that the handshake would refuse today is refused before anything of the request is looked at.
+    let is_of_connection = last == Some(Stage::Authenticate) && exchange.record().route.is_none();
     for &stage in WALKED {
         if steps.iter().any(|step| step.stage == stage) {
             continue;
         }
-        let is_reached = is_forwarded || last.is_some_and(|last| stage < last);
+        let is_passed_over = is_of_connection && stage != Stage::Begin;
+        let is_reached = is_forwarded || (!is_passed_over && last.is_some_and(|last| stage < last));
         let at = steps
             .iter()
             .position(|step| step.stage > stage)

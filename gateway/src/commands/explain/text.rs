@@ -50,6 +50,9 @@ pub(super) fn text(explanation: &Explanation) -> String {
         );
         text.push_str(".\n");
     }
+    if explanation.handshake.is_some() {
+        text.push_str("A new connection ends in its handshake: the client gets a TLS alert and no answer.\n");
+    }
     if let Some(endpoint) = &explanation.endpoint {
         text.push_str(&endpoint_text(endpoint));
     }
@@ -58,7 +61,11 @@ pub(super) fn text(explanation: &Explanation) -> String {
         .as_ref()
         .filter(|_| explanation.verdict != NOT_JUDGED)
     {
-        text.push_str(&format!("The client gets {}: {}\n", answer.status, answer.body));
+        let whose = match explanation.handshake {
+            Some(_) => "On a connection that is open already the client",
+            None => "The client",
+        };
+        text.push_str(&format!("{whose} gets {}: {}\n", answer.status, answer.body));
     }
     for assumed in &explanation.assumed {
         text.push_str(&format!("Assumed: {assumed}.\n"));
