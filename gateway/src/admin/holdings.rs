@@ -1,11 +1,14 @@
 //! Everything of the identity side that ends: certificates, our identity, anchors, bundles, revocation lists and key
 //! sets, as JSON. The admin port shows what is held, `cert list` shows what a configuration uses.
 
-use std::time::SystemTime;
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
-use portcullis_identity::plan::{CertifiedKeyPlan, IdentityPlan, ShownPlan, TrustAnchors, UpstreamPeer};
+use portcullis_identity::plan::{
+    CertifiedKeyPlan, IdentityPlan, ListenerTlsPlan, ShownPlan, TrustAnchors, UpstreamPeer,
+};
 use portcullis_identity::{Boards, CertificateFacts};
-use portcullis_model::Origin;
+use portcullis_model::{IssuerId, Origin};
 use portcullis_pipeline::snapshot::Snapshot;
 use portcullis_telemetry::timestamp::rfc3339;
 use rustls::pki_types::CertificateDer;
@@ -62,6 +65,8 @@ pub struct Holding {
     ends: Option<SystemTime>,
     /// True when somebody renews it without being asked, long before it ends.
     is_renewed: bool,
+    /// False for what is wanted and has not arrived.
+    is_held: bool,
     facts: Option<CertificateFacts>,
     /// What there is to say of something that is no certificate.
     detail: Option<String>,
@@ -90,6 +95,7 @@ impl Holding {
             "ends": self.ends.map(|ends| rfc3339(ends).to_string()),
             "ends_in_seconds": self.ends.map(|ends| seconds_until(ends, now)),
             "renewed": self.is_renewed,
+            "held": self.is_held,
             "detail": self.detail,
             "written": self.written,
         })
@@ -148,6 +154,7 @@ fn holdings(snapshot: &Snapshot, boards: &Boards) -> Vec<Holding> {
         begins: list.this_update,
         ends: list.next_update,
         is_renewed: true,
+        is_held: list.this_update.is_some(),
         facts: None,
         detail: Some(match (list.this_update, list.last_fault) {
             (_, Some(fault)) => fault,
@@ -156,6 +163,7 @@ fn holdings(snapshot: &Snapshot, boards: &Boards) -> Vec<Holding> {
         }),
         written: None,
     }));
+    all.extend(undelivered(&snapshot.plan.identity, boards));
     all.extend(assertion_keys(snapshot));
     let now = boards.clock.wall();
     all.extend(
@@ -168,11 +176,17 @@ fn holdings(snapshot: &Snapshot, boards: &Boards) -> Vec<Holding> {
                 used_by: format!("issuer {}", issuer.id),
                 label: issuer.id.to_string(),
                 begins: issuer.age.and_then(|age| now.checked_sub(age)),
-                ends: issuer.ends_in.and_then(|left| now.checked_add(left)),
+                // Of keys that are too old the end is past, and how long ago is not in what is left.
+                ends: issuer.age.and_then(|age| {
+                    let stale = stale_after(&snapshot.plan.identity, &issuer.id)?;
+                    now.checked_sub(age)?.checked_add(stale)
+                }),
                 is_renewed: true,
+                is_held: issuer.usable || issuer.age.is_some(),
                 facts: None,
                 detail: Some(match (issuer.usable, issuer.last_fault) {
                     (_, Some(fault)) => fault,
+                    (false, None) if issuer.age.is_some() => "too old to use".to_owned(),
                     (false, None) => "not loaded".to_owned(),
                     (true, None) => format!("{} keys", issuer.keys),
                 }),
@@ -181,6 +195,59 @@ fn holdings(snapshot: &Snapshot, boards: &Boards) -> Vec<Holding> {
     );
     all.sort_by_key(|holding| (holding.ends.is_none(), holding.ends));
     all
+}
+
+/// How long the keys of an issuer serve after they were fetched.
+fn stale_after(plan: &IdentityPlan, id: &IssuerId) -> Option<Duration> {
+    let issuer = plan.issuers.iter().find(|issuer| issuer.id == *id)?;
+    Some(issuer.key_times.stale)
+}
+
+/// What a Workload API should have delivered and has not.
+fn undelivered(plan: &IdentityPlan, boards: &Boards) -> Vec<Holding> {
+    if !plan.workload_api {
+        return Vec::new();
+    }
+    let trusted = plan.trust.iter().filter_map(|trust| match &trust.anchors {
+        TrustAnchors::TrustDomain(domain, None) => Some(domain),
+        TrustAnchors::TrustDomain(..) | TrustAnchors::Pem(_) => None,
+    });
+    let asked = plan.upstreams.iter().filter_map(|upstream| match &upstream.peer {
+        UpstreamPeer::Spiffe { expected, anchors } => anchors.is_none().then(|| expected.trust_domain()),
+        UpstreamPeer::Https { .. } => None,
+    });
+    let held = boards.workload.held();
+    let domains: BTreeSet<_> = trusted
+        .chain(asked)
+        .filter(|domain| !held.bundles.contains_key(*domain))
+        .collect();
+    let missing = |kind, used_by: String| Holding {
+        kind,
+        label: used_by.clone(),
+        used_by,
+        begins: None,
+        ends: None,
+        is_renewed: true,
+        is_held: false,
+        facts: None,
+        detail: Some("not loaded".to_owned()),
+        written: None,
+    };
+    let shows_svid = |listener: &ListenerTlsPlan| {
+        let mut shown = listener.certificates.iter();
+        shown.any(|one| matches!(one, ShownPlan::Svid { .. }))
+    };
+    let needs_svid = plan.listeners.iter().any(shows_svid)
+        || plan
+            .upstreams
+            .iter()
+            .any(|upstream| matches!(upstream.peer, UpstreamPeer::Spiffe { .. }));
+    let lacks_svid = needs_svid && plan.svid.is_none() && held.chain.is_empty();
+    let svid = lacks_svid.then(|| missing(Kind::Svid, "workload API".to_owned()));
+    let bundles = domains
+        .into_iter()
+        .map(|domain| missing(Kind::Anchor, format!("bundle {domain}")));
+    svid.into_iter().chain(bundles).collect()
 }
 
 /// The keys that endpoints verify assertions by; they end when the configuration takes them away.
@@ -195,6 +262,7 @@ fn assertion_keys(snapshot: &Snapshot) -> Vec<Holding> {
         begins: None,
         ends: None,
         is_renewed: false,
+        is_held: true,
         facts: None,
         detail: Some(format!("{} {}", text(key, "alg"), text(key, "kid"))),
         written: None,
@@ -306,6 +374,7 @@ fn holding(kind: Kind, used_by: &str, certificate: &CertificateDer<'_>, origin: 
         begins: facts.as_ref().map(|facts| facts.not_before),
         ends: facts.as_ref().map(|facts| facts.not_after),
         is_renewed: false,
+        is_held: true,
         facts,
         detail: None,
         written: place(origin),

@@ -83,7 +83,15 @@ fn what_the_agent_delivered_is_held_beside_what_stands_in_files() {
     deliver(boards, &authority);
     let after = identity(&rehearsal.snapshot, boards);
 
-    assert_eq!(kinds(&before), ["anchor trust files false"]);
+    assert_eq!(
+        kinds(&before),
+        ["anchor bundle corp.example true", "anchor trust files false"]
+    );
+    let held = |view: &Value| {
+        let holdings = view["holdings"].as_array().unwrap().iter();
+        holdings.filter(|one| one["held"] == true).count()
+    };
+    assert_eq!((held(&before), held(&after)), (1, 3));
     assert_eq!(
         kinds(&after),
         [

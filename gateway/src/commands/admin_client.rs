@@ -22,6 +22,13 @@ pub(super) enum AdminFault {
     Status(String, u16, String),
 }
 
+impl AdminFault {
+    /// True when the admin port was reached and says no.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Status(_, 400..=499, _))
+    }
+}
+
 /// The JSON at a path of the admin port.
 pub(super) fn get(admin: &str, path: &str) -> Result<Value, AdminFault> {
     send(Method::GET, admin, path, None)

@@ -6,8 +6,8 @@ use http::Method;
 use portcullis_telemetry::timestamp::rfc3339;
 use serde_json::{Map, Value, json};
 
-use super::Exit;
 use super::admin_client::{self, AdminFault, send};
+use super::{Exit, fail};
 use crate::cli::{AskedGateway, DenyAddArgs, DenyCommand, DenyNameArgs, Format};
 use crate::output::{Output, chain};
 
@@ -93,8 +93,11 @@ fn print(
             Exit::Clean
         }
         Err(fault) => {
-            output.error(chain(&fault));
-            Exit::Problems
+            fail("admin", &chain(&fault), asked.format, output);
+            match fault.is_refusal() {
+                true => Exit::Problems,
+                false => Exit::Usage,
+            }
         }
     }
 }

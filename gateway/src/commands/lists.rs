@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::check::print;
-use super::{Exit, admin_client};
+use super::{Exit, admin_client, fail};
 use crate::admin::views;
 use crate::cli::{ConfigArgs, Format, ListArgs};
 use crate::configuration::{Rehearsal, Selection};
@@ -36,7 +36,7 @@ pub(super) fn pools(args: &ListArgs, output: &mut Output) -> Exit {
 /// A configuration compiled for looking at, without secrets; its problems are printed.
 pub(super) fn rehearse(config: &ConfigArgs, format: Format, output: &mut Output) -> Result<Rehearsal, Exit> {
     let selection = Selection::from_args(config, true).map_err(|fault| {
-        output.error(fault.to_string());
+        fail("not-judged", &fault.to_string(), format, output);
         Exit::Usage
     })?;
     selection.rehearse().map_err(|refused| {
@@ -56,8 +56,8 @@ fn list(
         Some(admin) => match admin_client::get(admin, path) {
             Ok(view) => view,
             Err(fault) => {
-                output.error(chain(&fault));
-                return Exit::Problems;
+                fail("admin", &chain(&fault), args.format, output);
+                return Exit::Usage;
             }
         },
         None => match rehearse(&args.config, args.format, output) {

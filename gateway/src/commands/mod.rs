@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::CommandFactory;
+use portcullis_config::problems_to_json;
+use portcullis_model::{Origin, Problem};
 
-use crate::cli::{Cli, Command, ExplainCommand};
+use crate::cli::{Cli, Command, ExplainCommand, Format};
 use crate::output::Output;
 
 mod admin_client;
@@ -29,7 +31,7 @@ pub enum Exit {
     Clean,
     /// The configuration, the network or an answer is not what it should be.
     Problems,
-    /// The command was not understood.
+    /// There is no answer: the command was not understood, the admin port cannot be asked, or what decides is not known.
     Usage,
 }
 
@@ -39,6 +41,18 @@ impl From<Exit> for ExitCode {
             Exit::Clean => Self::SUCCESS,
             Exit::Problems => Self::from(1),
             Exit::Usage => Self::from(2),
+        }
+    }
+}
+
+/// Says why there is no answer, where its reader looks: on standard error for people, on standard output for programs,
+/// in the form that the problems of a configuration have.
+fn fail(code: &'static str, text: &str, format: Format, output: &mut Output) {
+    match format {
+        Format::Text => output.error(text),
+        Format::Json => {
+            let problem = Problem::error(code, &Origin::default(), text.to_owned());
+            output.json(&problems_to_json(&problem.into()));
         }
     }
 }

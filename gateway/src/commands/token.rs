@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::checks::{self, Check};
 use super::input::{self, InputFault};
-use super::{Exit, check};
+use super::{Exit, check, fail};
 use crate::adapters::http_fetch::{ClientFault, HttpFetch};
 use crate::admin::views::place;
 use crate::app::egress_rules;
@@ -51,7 +51,7 @@ enum TokenFault {
 pub(super) fn token(args: &TokenArgs, output: &mut Output) -> Exit {
     let selection = match Selection::from_args(&args.config, true) {
         Ok(selection) => selection,
-        Err(fault) => return usage(&fault.to_string(), output),
+        Err(fault) => return usage(&fault.to_string(), args.format, output),
     };
     let loaded = match selection.load() {
         Ok(loaded) => loaded,
@@ -66,7 +66,7 @@ pub(super) fn token(args: &TokenArgs, output: &mut Output) -> Exit {
             check::print(&refused.problems, &refused.sources, args.format, output);
             return Exit::Usage;
         }
-        Err(fault) => return usage(&chain(&fault), output),
+        Err(fault) => return usage(&chain(&fault), args.format, output),
     };
     match args.format {
         Format::Json => output.json(&found.view()),
@@ -79,8 +79,8 @@ pub(super) fn token(args: &TokenArgs, output: &mut Output) -> Exit {
     }
 }
 
-fn usage(text: &str, output: &mut Output) -> Exit {
-    output.error(text);
+fn usage(text: &str, format: Format, output: &mut Output) -> Exit {
+    fail("not-judged", text, format, output);
     Exit::Usage
 }
 

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use portcullis_config::{Refused, Sources, problems_to_json};
 use portcullis_identity::CertificateFacts;
+use portcullis_model::{Origin, Problem};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use serde_json::json;
 use thiserror::Error;
 
 use super::judged::Judged;
@@ -14,7 +15,7 @@ use super::lists;
 use super::presented::Presented;
 use crate::cli::{CertArgs, Format};
 use crate::commands::input::{self, InputFault};
-use crate::commands::{Exit, check};
+use crate::commands::{Exit, check, fail};
 use crate::configuration::{Rehearsal, Selection};
 use crate::output::{Output, chain};
 
@@ -38,19 +39,28 @@ pub(super) fn file(path: &Path, args: &CertArgs, output: &mut Output) -> Exit {
     let presented = match read(path) {
         Ok(presented) => Presented::new(presented, at),
         Err(fault) => {
-            output.error(chain(&fault));
+            fail("not-judged", &chain(&fault), args.format, output);
             return Exit::Usage;
         }
     };
-    let rehearsal = match rehearse(args, output) {
+    let rehearsal = match rehearse(args) {
         Ok(rehearsal) => rehearsal,
-        Err(exit) => {
+        Err(Refused { problems, sources }) => {
             // What it is can be told without a configuration.
             match args.format {
-                Format::Json => output.json(&json!({ "certificates": presented.certificates_view() })),
-                Format::Text => output.text(presented.certificates_text()),
+                Format::Json => {
+                    let mut view = problems_to_json(&problems);
+                    if let Some(view) = view.as_object_mut() {
+                        view.insert("certificates".to_owned(), presented.certificates_view().into());
+                    }
+                    output.json(&view);
+                }
+                Format::Text => {
+                    check::print(&problems, &sources, args.format, output);
+                    output.text(presented.certificates_text());
+                }
             }
-            return exit;
+            return Exit::Usage;
         }
     };
     let fetched = match args.offline {
@@ -60,7 +70,7 @@ pub(super) fn file(path: &Path, args: &CertArgs, output: &mut Output) -> Exit {
     let fetched = match fetched {
         Ok(fetched) => fetched,
         Err(fault) => {
-            output.error(chain(&fault));
+            fail("not-judged", &chain(&fault), args.format, output);
             return Exit::Usage;
         }
     };
@@ -75,15 +85,12 @@ pub(super) fn file(path: &Path, args: &CertArgs, output: &mut Output) -> Exit {
     judged.exit()
 }
 
-fn rehearse(args: &CertArgs, output: &mut Output) -> Result<Rehearsal, Exit> {
-    let selection = Selection::from_args(&args.config, true).map_err(|fault| {
-        output.error(fault.to_string());
-        Exit::Usage
+fn rehearse(args: &CertArgs) -> Result<Rehearsal, Refused> {
+    let selection = Selection::from_args(&args.config, true).map_err(|fault| Refused {
+        problems: Problem::error("not-judged", &Origin::default(), fault.to_string()).into(),
+        sources: Sources::default(),
     })?;
-    selection.rehearse().map_err(|refused| {
-        check::print(&refused.problems, &refused.sources, Format::Text, output);
-        Exit::Usage
-    })
+    selection.rehearse()
 }
 
 fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertFault> {

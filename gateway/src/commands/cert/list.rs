@@ -8,16 +8,20 @@ use serde_json::{Value, json};
 use crate::admin::holdings;
 use crate::cli::{CertListArgs, Format};
 use crate::commands::checks::printable;
-use crate::commands::{Exit, admin_client, lists, moments};
+use crate::commands::{Exit, admin_client, fail, lists, moments};
 use crate::output::{Output, chain};
 
 /// How something is doing.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum State {
+    /// It comes from elsewhere, and a command that only reads a configuration does not have it.
+    NotLoaded,
     /// It ends later than anybody cares now, or never.
     Fine,
     /// It ends within the time that is worth a warning.
     Soon,
+    /// A running gateway should have it and does not.
+    Missing,
     /// It has ended.
     Ended,
 }
@@ -25,21 +29,23 @@ enum State {
 impl State {
     const fn as_str(self) -> &'static str {
         match self {
+            Self::NotLoaded => "not loaded",
             Self::Fine => "fine",
             Self::Soon => "soon",
+            Self::Missing => "missing",
             Self::Ended => "ended",
         }
     }
 }
 
-/// `cert list`: exit 1 when something has ended or ends soon.
+/// `cert list`: exit 1 when something has ended, ends soon, or is missing where a gateway runs.
 pub(super) fn list(args: &CertListArgs, output: &mut Output) -> Exit {
     let now = SystemTime::now();
     let view = match &args.admin {
         Some(admin) => match admin_client::get(admin, "/identity") {
             Ok(view) => view,
             Err(fault) => {
-                output.error(chain(&fault));
+                fail("admin", &chain(&fault), args.format, output);
                 return Exit::Usage;
             }
         },
@@ -61,7 +67,11 @@ pub(super) fn list(args: &CertListArgs, output: &mut Output) -> Exit {
         .unwrap_or_default();
     let states: Vec<State> = holdings
         .iter()
-        .map(|one| state(one, now, args.warn_within))
+        .map(|one| match is_held(one) {
+            true => state(one, now, args.warn_within),
+            false if args.admin.is_some() => State::Missing,
+            false => State::NotLoaded,
+        })
         .collect();
     let worst = states.iter().copied().max().unwrap_or(State::Fine);
     match args.format {
@@ -74,13 +84,17 @@ pub(super) fn list(args: &CertListArgs, output: &mut Output) -> Exit {
         }
     }
     match worst {
-        State::Fine => Exit::Clean,
-        State::Soon | State::Ended => Exit::Problems,
+        State::NotLoaded | State::Fine => Exit::Clean,
+        State::Soon | State::Missing | State::Ended => Exit::Problems,
     }
 }
 
 fn moment(holding: &Value, name: &str) -> Option<SystemTime> {
     parse_rfc3339(holding.get(name)?.as_str()?)
+}
+
+fn is_held(holding: &Value) -> bool {
+    holding.get("held").and_then(Value::as_bool).unwrap_or(true)
 }
 
 fn ends(holding: &Value) -> Option<SystemTime> {
@@ -121,8 +135,12 @@ fn json_view(mut view: Value, states: &[State]) -> Value {
 
 fn summary(states: &[State], warn_within: Duration) -> String {
     let count = |wanted: State| states.iter().filter(|state| **state == wanted).count();
+    let missing = match count(State::Missing) {
+        0 => String::new(),
+        missing => format!("{missing} missing, "),
+    };
     format!(
-        "{} ended, {} within {}",
+        "{} ended, {missing}{} within {}",
         count(State::Ended),
         count(State::Soon),
         moments::length(warn_within)

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::admin_client;
 use super::check::print;
-use super::{Exit, lists};
+use super::{Exit, fail, lists};
 use crate::admin::views;
 use crate::cli::{ConfigArgs, ExplainRequestArgs, Format};
 use crate::configuration::{Rehearsal, Selection};
@@ -23,11 +23,11 @@ use crate::output::{Output, chain};
 pub(super) fn request(args: &ExplainRequestArgs, output: &mut Output) -> Exit {
     let selection = match Selection::from_args(&args.config, true) {
         Ok(selection) => selection,
-        Err(fault) => return usage(&fault.to_string(), output),
+        Err(fault) => return usage(&fault.to_string(), args.format, output),
     };
     let asked = match request::Asked::read(args) {
         Ok(asked) => asked,
-        Err(fault) => return usage(&chain(&fault), output),
+        Err(fault) => return usage(&chain(&fault), args.format, output),
     };
     match request::explain(&selection, &asked) {
         Ok(explanation) => {
@@ -39,9 +39,9 @@ pub(super) fn request(args: &ExplainRequestArgs, output: &mut Output) -> Exit {
         }
         Err(request::ExplainFault::Configuration(refused)) => {
             print(&refused.problems, &refused.sources, args.format, output);
-            Exit::Problems
+            Exit::Usage
         }
-        Err(fault) => usage(&chain(&fault), output),
+        Err(fault) => usage(&chain(&fault), args.format, output),
     }
 }
 
@@ -79,8 +79,8 @@ pub(super) fn endpoint(address: &str, admin: &str, format: Format, output: &mut 
     let pools = match admin_client::get(admin, "/pools") {
         Ok(pools) => pools,
         Err(fault) => {
-            output.error(chain(&fault));
-            return Exit::Problems;
+            fail("admin", &chain(&fault), format, output);
+            return Exit::Usage;
         }
     };
     let matching: Vec<&Value> = endpoints(&pools)
@@ -150,7 +150,7 @@ fn with_places(mut view: Value, rehearsal: &Rehearsal, plan: &portcullis_pipelin
     view
 }
 
-fn usage(text: &str, output: &mut Output) -> Exit {
-    output.error(text);
+fn usage(text: &str, format: Format, output: &mut Output) -> Exit {
+    fail("not-judged", text, format, output);
     Exit::Usage
 }
