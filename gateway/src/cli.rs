@@ -69,7 +69,7 @@ pub enum Command {
         portcullis explain endpoint 10.1.0.7:8443 --admin http://127.0.0.1:9901"
     )]
     Explain(ExplainCommand),
-    /// Say of a token which check it fails, what would pass, and who it proves: exit 0 accepted, 1 refused, 2 usage
+    /// Say of a token which check it fails, what would pass, and who it proves: exit 0 accepted, 1 refused, 2 not judged or usage
     Token(TokenArgs),
     /// Say what a certificate is and which trust, listener and route would accept it; or list what ends when
     Cert(CertArgs),
@@ -326,7 +326,7 @@ pub struct CertArgs {
 /// `cert` without a file.
 #[derive(Clone, Debug, Subcommand)]
 pub enum CertCommand {
-    /// List everything that ends, sorted by what ends first: exit 1 when something has ended or is about to
+    /// List everything that ends, sorted by what ends first: exit 1 when something has ended or is about to, or is missing on a running gateway
     List(CertListArgs),
 }
 

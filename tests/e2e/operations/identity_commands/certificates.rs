@@ -158,6 +158,42 @@ async fn cert_fetches_lists_as_run_does_and_knows_a_late_one() {
 }
 
 #[test]
+fn explain_tells_a_new_connection_from_one_that_is_open() {
+    let house = House::new();
+    fs::write(house.folder.path().join("revoked.pem"), &house.revoked.chain_pem).unwrap();
+    let good = house.authority.leaf(&[], Some("spiffe://corp.example/web"));
+    fs::write(house.folder.path().join("good.pem"), &good.chain_pem).unwrap();
+    let explain = |file: &str, format: &str| {
+        let url = "https://api.example.com/certificates";
+        house.run(&[
+            "explain", "request", "GET", url, "--cert", file, "--format", format,
+        ])
+    };
+
+    let revoked = explain("revoked.pem", "text");
+    let json = explain("revoked.pem", "json").json();
+    let served = explain("good.pem", "text");
+
+    assert_eq!((revoked.code, served.code), (Some(1), Some(0)), "{}", served.out);
+    for words in [
+        "TLS alert",
+        "On a connection that is open already the client gets 401",
+    ] {
+        assert!(revoked.out.contains(words), "{words}: {}", revoked.out);
+        assert!(!served.out.contains(words), "{words}: {}", served.out);
+    }
+    assert_eq!(json["handshake"], "refused");
+    let steps = json["steps"].as_array().unwrap().iter();
+    let missed: Vec<&str> = steps
+        .filter(|step| step["detail"] == "not reached")
+        .filter_map(|step| step["stage"].as_str())
+        .take(3)
+        .collect();
+    assert_eq!(missed, ["normalize", "shed", "match_route"], "{json:#}");
+    assert!(served.out.contains("The client gets 204"), "{}", served.out);
+}
+
+#[test]
 fn a_bundle_and_keys_of_a_workload_api_are_not_known_here_and_no_command_says_refused() {
     let house = House::new();
     let text = configuration("{ file: jwks.json }")
@@ -295,6 +331,33 @@ async fn cert_list_puts_what_ends_first_on_top_and_the_admin_port_says_the_same(
     let left = ends - seconds(SystemTime::now()) as f64;
     assert!((9.9..10.1).contains(&(left / DAY as f64)), "{left}");
     assert!(seen.metric(name, &[r#"certificate="trust mesh""#]).await > ends);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cert_list_calls_what_never_arrived_missing_and_without_a_gateway_not_loaded() {
+    let house = House::new();
+    // Nobody listens on the port of discarded bytes.
+    let text = configuration(r#"{ url: "http://127.0.0.1:9/jwks" }"#)
+        .replace("clients.crl", r#""http://127.0.0.1:9/a.crl""#);
+    configure(house.folder.path(), &text);
+    let gateway = TestGateway::start(folder_like(&house.folder));
+    let admin = format!("http://{}", gateway.admin());
+    let state = |ended: &Ended, kind: &str| {
+        let view = ended.json();
+        let mut holdings = view["holdings"].as_array().unwrap().iter();
+        holdings.find(|one| one["kind"] == kind).unwrap()["state"].clone()
+    };
+
+    let asked = ["cert", "list", "--warn-within", "1h", "--format", "json"];
+    let read = house.run(&asked);
+    let live = tokio::task::block_in_place(|| house.run(&[&asked[..], &["--admin", &admin]].concat()));
+
+    for (ended, code, word) in [(&read, 0, "not loaded"), (&live, 1, "missing")] {
+        assert_eq!(ended.code, Some(code), "{}{}", ended.out, ended.err);
+        for kind in ["crl", "key-set"] {
+            assert_eq!(state(ended, kind), word, "{kind}: {}", ended.out);
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What `token` says of tokens.
 
+use std::fs;
 use std::time::SystemTime;
 
 use jsonwebtoken::{Algorithm, Header};
@@ -182,6 +183,55 @@ fn token_ends_2_when_there_is_nothing_to_judge() {
     );
     assert_eq!(house.run(&["token", "nowhere.jwt"]).code, Some(2));
     assert_eq!(house.token(&good, &["--config", "nowhere.yaml"]).code, Some(2));
+}
+
+#[test]
+fn what_cannot_be_asked_ends_2_everywhere_and_programs_read_why_on_standard_output() {
+    let house = House::new();
+    fs::write(house.folder.path().join("broken.yaml"), "version: 1\nroots: []\n").unwrap();
+    // Nobody listens on the port of discarded bytes.
+    let nobody = "http://127.0.0.1:9";
+    for arguments in [
+        &["deny", "list", "--admin", nobody][..],
+        &[
+            "deny", "add", "--sub", "alice", "--issuer", "idp", "--admin", nobody,
+        ],
+        &["deny", "remove", "0a", "--admin", nobody],
+        &["explain", "endpoint", "10.0.0.1:80", "--admin", nobody],
+        &["cert", "list", "--admin", nobody],
+        &["routes", "--admin", nobody],
+        &["token", "nowhere.jwt"],
+        &["cert", "nowhere.pem"],
+        &["cert", "server.pem", "--config", "broken.yaml"],
+        &["token", "jwks.json", "--config", "broken.yaml"],
+        &["cert", "list", "--config", "broken.yaml"],
+        &[
+            "explain",
+            "request",
+            "GET",
+            "https://api.example.com/",
+            "--config",
+            "broken.yaml",
+        ],
+    ] {
+        let people = house.run(arguments);
+        let programs = house.run(&[arguments, &["--format", "json"]].concat());
+
+        assert_eq!(
+            (people.code, programs.code),
+            (Some(2), Some(2)),
+            "{arguments:?}: {}",
+            people.err
+        );
+        assert!(!people.err.is_empty(), "{arguments:?}");
+        assert!(
+            programs.json()["problems"][0]["message"].is_string(),
+            "{arguments:?}: {}{}",
+            programs.out,
+            programs.err
+        );
+    }
+    assert_eq!(house.run(&["check", "--config", "broken.yaml"]).code, Some(1));
 }
 
 /// Serves one body to everybody, made for the address that it is served at.
