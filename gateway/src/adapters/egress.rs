@@ -34,6 +34,11 @@ pub enum EgressFault {
     /// The host is named nowhere.
     #[error("\"{0}\" is not named in the configuration (add it to gateway.egress.allow)")]
     Host(String),
+    /// A certificate names a port that nobody allowed.
+    #[error(
+        "a certificate leads to \"{0}\" at its scheme's own port only, not at {1} (add \"{0}:{1}\" to gateway.egress.allow)"
+    )]
+    Port(String, u16),
     /// An address that is never called.
     #[error("{0} is never called (link-local, metadata or not an address of one host)")]
     Address(IpAddr),
@@ -74,7 +79,7 @@ impl EgressRules {
         if url.scheme() == "http" && !address.map_or(name == "localhost", |address| address.is_loopback()) {
             return Err(EgressFault::Plaintext(name));
         }
-        if self.named.contains(&name) || self.allows(&name, address) {
+        if self.named.contains(&name) || self.allows(&url, &name, address) != Allowed::Nowhere {
             Ok(url)
         } else {
             Err(EgressFault::Host(name))
@@ -88,24 +93,54 @@ impl EgressRules {
     /// Says which rule forbids it.
     pub fn check_list(&self, text: &str, named_by: NamedBy) -> Result<Url, EgressFault> {
         let (url, name, address) = callable(text)?;
-        let is_named = match named_by {
-            NamedBy::Configuration => self.named_for_lists.contains(&name),
-            // Whoever gets a certificate signed does not choose whom we call.
-            NamedBy::Certificate => false,
+        let allowed = self.allows(&url, &name, address);
+        let is_allowed = match named_by {
+            NamedBy::Configuration => self.named_for_lists.contains(&name) || allowed != Allowed::Nowhere,
+            // Whoever gets a certificate signed chooses neither whom we call nor which of its services.
+            NamedBy::Certificate => match (allowed, url.port()) {
+                (Allowed::Host, Some(port)) => return Err(EgressFault::Port(name, port)),
+                (Allowed::Host, None) | (Allowed::Port, _) => true,
+                (Allowed::Nowhere, _) => false,
+            },
         };
-        if is_named || self.allows(&name, address) {
+        if is_allowed {
             Ok(url)
         } else {
             Err(EgressFault::Host(name))
         }
     }
 
-    fn allows(&self, name: &str, address: Option<IpAddr>) -> bool {
-        self.allowed.iter().any(|allowed| match allowed {
-            EgressHost::Name(allowed) => allowed == name,
-            EgressHost::Network(network) => address.is_some_and(|address| network.contains(&address)),
-        })
+    /// How far the entries of `gateway.egress.allow` go for a URL with this host.
+    fn allows(&self, url: &Url, name: &str, address: Option<IpAddr>) -> Allowed {
+        let port = url.port_or_known_default();
+        let entries = self.allowed.iter().map(|entry| {
+            let (is_meant, how) = match entry {
+                EgressHost::Name(allowed) => (allowed == name, Allowed::Host),
+                EgressHost::Network(network) => {
+                    let is_inside = address.is_some_and(|address| network.contains(&address));
+                    (is_inside, Allowed::Host)
+                }
+                EgressHost::NameAt(allowed, at) => (allowed == name && port == Some(*at), Allowed::Port),
+                EgressHost::AddressAt(allowed) => {
+                    let is_it = address == Some(allowed.ip()) && port == Some(allowed.port());
+                    (is_it, Allowed::Port)
+                }
+            };
+            if is_meant { how } else { Allowed::Nowhere }
+        });
+        entries.max().unwrap_or(Allowed::Nowhere)
     }
+}
+
+/// How far `gateway.egress.allow` goes for one URL.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Allowed {
+    /// No entry is about it.
+    Nowhere,
+    /// An entry is about its host.
+    Host,
+    /// An entry is about its host and port.
+    Port,
 }
 
 fn hosts<'a>(urls: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
@@ -260,10 +295,60 @@ mod tests {
             assert!(matches!(list(url), Err(EgressFault::Host(_))), "{url}");
         }
         assert!(list("ldap://keys.example.com/ca").is_err());
+        assert!(list("https://keys.example.com:443/ca.crl").is_ok());
         assert!(matches!(
             list("http://a:b@keys.example.com/"),
             Err(EgressFault::Credentials)
         ));
+    }
+
+    /// OWASP SSRF: behind the port beside a list's may be a service that nobody meant, as a gateway's admin port.
+    #[test]
+    fn a_certificate_chooses_no_port_that_nobody_allowed() {
+        let rules = EgressRules::new(
+            ["https://login.example.com"],
+            vec![
+                EgressHost::Name("keys.example.com".to_owned()),
+                EgressHost::Network("127.0.0.0/8".parse().unwrap()),
+                EgressHost::NameAt("pki.example.com".to_owned(), 8080),
+                EgressHost::AddressAt("[::1]:8081".parse().unwrap()),
+            ],
+        );
+        let list = |url, named_by| rules.check_list(url, named_by);
+
+        for url in [
+            "http://keys.example.com:80/ca.crl",
+            "http://127.0.0.1/ca.crl",
+            "http://PKI.example.com:8080/ca.crl",
+            "http://[::1]:8081/ca.crl",
+        ] {
+            assert!(list(url, NamedBy::Certificate).is_ok(), "{url}");
+        }
+        for (url, host, port) in [
+            ("http://127.0.0.1:9901/deny", "127.0.0.1", 9901),
+            ("http://keys.example.com:443/ca.crl", "keys.example.com", 443),
+            ("https://keys.example.com:80/ca.crl", "keys.example.com", 80),
+            ("http://keys.example.com:6379/", "keys.example.com", 6379),
+        ] {
+            let refused = EgressFault::Port(host.to_owned(), port);
+            assert_eq!(list(url, NamedBy::Certificate), Err(refused), "{url}");
+            assert!(
+                list(url, NamedBy::Configuration).is_ok(),
+                "{url}: the operator wrote it"
+            );
+        }
+        for url in [
+            "http://pki.example.com/ca.crl",
+            "http://pki.example.com:8081/ca.crl",
+            "http://[::1]/ca.crl",
+            "http://[::1]:8080/ca.crl",
+        ] {
+            for named_by in [NamedBy::Certificate, NamedBy::Configuration] {
+                assert!(matches!(list(url, named_by), Err(EgressFault::Host(_))), "{url}");
+            }
+        }
+        assert!(rules.check("https://pki.example.com:8080/jwks").is_ok());
+        assert!(rules.check("https://pki.example.com/jwks").is_err());
     }
 
     #[test]

@@ -161,7 +161,7 @@ async fn a_list_that_a_certificate_names_is_fetched_from_a_host_that_is_allowed(
     let (house, _endpoint) = open(
         &partners,
         "distribution_points: true",
-        "egress: { allow: [\"127.0.0.1\"] },",
+        &format!("egress: {{ allow: [\"{}\"] }},", lists.address),
     )
     .await;
     let good = leaf_naming(&partners, &lists.url("/point.crl"));
@@ -188,7 +188,7 @@ async fn a_list_that_a_certificate_names_is_fetched_from_a_host_that_is_allowed(
 }
 
 /// A certificate does not choose whom the gateway calls (OWASP SSRF): neither a host that nobody allowed, nor one that is
-/// named for something else.
+/// named for something else, nor another port of one that is allowed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_that_is_not_allowed_is_never_called() {
     let partners = Authority::new("partners");
@@ -199,7 +199,8 @@ async fn a_place_that_is_not_allowed_is_never_called() {
         "crl: \"{}\", distribution_points: true",
         lists.url("/named.crl").replace("127.0.0.1", "localhost")
     );
-    let (house, _endpoint) = open(&partners, &trust, "egress: { allow: [\"192.0.2.7\"] },").await;
+    let egress = "egress: { allow: [\"192.0.2.7\", \"127.0.0.1\", \"localhost:1\"] },";
+    let (house, _endpoint) = open(&partners, &trust, egress).await;
     let seen = Seen::of(&house.gateway);
 
     for host in ["127.0.0.1", "localhost"] {

@@ -43,6 +43,10 @@ pub enum EgressHost {
     Name(String),
     /// Every address of a network.
     Network(IpNet),
+    /// A host name, lower case, at this port alone.
+    NameAt(String, u16),
+    /// An address at this port alone.
+    AddressAt(SocketAddr),
 }
 
 /// Where access-log lines go.

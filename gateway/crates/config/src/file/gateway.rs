@@ -42,7 +42,7 @@ section! {
 section! {
     /// What the gateway itself may call, beyond the URLs that this file names.
     struct Egress {
-        /// Host names, addresses or networks.
+        /// Host names, addresses or networks; a name or an address with `:port` is allowed at that port alone. A place that a certificate names (`distribution_points`) is called at its scheme's own port only, 80 or 443, unless an entry says another.
         optional allow: List<String>,
     }
 }

@@ -110,10 +110,15 @@ fn state_dir(path: &At<FilePath>, resolver: &mut Resolver<'_, '_>) -> PathBuf {
 }
 
 fn egress_host(host: &At<String>, resolver: &mut Resolver<'_, '_>) -> Option<EgressHost> {
-    let network = host
-        .value
-        .parse::<IpNet>()
-        .or_else(|_| host.value.parse::<IpAddr>().map(IpNet::from));
+    let (address, network) = match host.value.parse::<SocketAddr>() {
+        Ok(address) => (Some(address), Ok(IpNet::from(address.ip()))),
+        Err(_) => (
+            None,
+            host.value
+                .parse::<IpNet>()
+                .or_else(|_| host.value.parse::<IpAddr>().map(IpNet::from)),
+        ),
+    };
     if let Ok(network) = network {
         let network = network.trunc();
         if never_called().any(|never| never.contains(&network)) {
@@ -121,15 +126,37 @@ fn egress_host(host: &At<String>, resolver: &mut Resolver<'_, '_>) -> Option<Egr
             resolver.error("insecure-egress", &host.origin, message);
             return None;
         }
-        return Some(EgressHost::Network(network));
+        return match address {
+            Some(address) => port_of(host, address.port(), resolver).map(|_| EgressHost::AddressAt(address)),
+            None => Some(EgressHost::Network(network)),
+        };
     }
-    match canonical_host(&host.value) {
-        Ok(name) => Some(EgressHost::Name(name)),
-        Err(flaw) => {
+    let (name, port) = match host.value.split_once(':') {
+        Some((name, port)) => {
+            let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+            let port = port.parse().ok().filter(|_| is_number).unwrap_or(0);
+            (name, Some(port_of(host, port, resolver)?))
+        }
+        None => (host.value.as_str(), None),
+    };
+    match (canonical_host(name), port) {
+        (Ok(name), Some(port)) => Some(EgressHost::NameAt(name, port)),
+        (Ok(name), None) => Some(EgressHost::Name(name)),
+        (Err(flaw), _) => {
             resolver.problems.push(flaw.at(&host.origin));
             None
         }
     }
+}
+
+/// The port of an entry, which is never 0.
+fn port_of(host: &At<String>, port: u16, resolver: &mut Resolver<'_, '_>) -> Option<u16> {
+    if port > 0 {
+        return Some(port);
+    }
+    let message = format!("{:?} has no port that can be called", host.value);
+    resolver.error("bad-value", &host.origin, message);
+    None
 }
 
 /// Networks where clouds keep the metadata of machines.
