@@ -176,8 +176,10 @@ impl Revocation {
             }
         }
         let serial = || {
+            // A number: zeros in front of it are nothing, and nobody else writes them (RFC 5280 section 4.1.2.2).
             let digits = link.certificate.serial().iter();
-            digits.map(|octet| format!("{octet:02x}")).collect::<String>()
+            let hex: String = digits.map(|octet| format!("{octet:02x}")).collect();
+            hex.trim_start_matches('0').to_owned()
         };
         let issuer = || {
             let name = parsed.as_ref().map(|parsed| parsed.issuer().to_string());
