@@ -290,6 +290,19 @@ mod tests {
         assert_eq!(of(&format!("{}.b", "a".repeat(200))), Crossing::Always);
     }
 
+    /// RFC 3875 section 4.1.18: these become `HTTP_X__PORTCULLIS_IDENTITY` and `HTTP_HTTP_X_PORTCULLIS_IDENTITY`, which
+    /// are other variables than the one that ours becomes.
+    #[test]
+    fn names_that_stay_others_in_every_spelling_cross() {
+        for name in [
+            "x--portcullis-identity",
+            "http-x-portcullis-identity",
+            "portcullis-identity",
+        ] {
+            assert_eq!(of(name), Crossing::Always, "{name}");
+        }
+    }
+
     #[test]
     fn trace_control_crosses_from_proxies_alone() {
         for name in [
