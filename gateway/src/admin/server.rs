@@ -88,7 +88,10 @@ where
 pub async fn body(body: Incoming) -> Result<String, Answer> {
     let read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
     let Ok(read) = read else {
-        return Err(problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"));
+        return Err(problem(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
+        ));
     };
     let Ok(collected) = read else {
         let title = format!("the body is longer than {MAX_BODY} bytes, or broke off");

@@ -7,8 +7,8 @@ use std::time::{Instant, SystemTime};
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
 
-use crate::deny::DenyList;
 use crate::assertion::AssertionBoard;
+use crate::deny::DenyList;
 use crate::jwt::{IssuerKeys, KeyBoard, KeyFetch, KeySetFault, TokenCache};
 use crate::metrics::Metrics;
 use crate::mtls::{CrlBoard, WorkloadBoard};

@@ -37,9 +37,9 @@ pub use jwt::{
 };
 pub use metrics::Metrics;
 pub use mtls::{
-    CertificateCheck, CertificateCheckName, CertificateExamination, CertificateFacts, CrlBoard, CrlFault, CrlFetch,
-    CrlStatus, HeldIdentity, NamedBy, PeerIdentity, PeerIdentityFault, Svid, WorkloadBoard, WorkloadIdentity,
-    WorkloadLack, WorkloadStatus,
+    CertificateCheck, CertificateCheckName, CertificateExamination, CertificateFacts, CrlBoard, CrlFault,
+    CrlFetch, CrlStatus, HeldIdentity, NamedBy, PeerIdentity, PeerIdentityFault, Svid, WorkloadBoard,
+    WorkloadIdentity, WorkloadLack, WorkloadStatus,
 };
 pub use pulse::Pulse;
 pub use standing::Standing;

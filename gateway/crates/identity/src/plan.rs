@@ -15,7 +15,8 @@ mod shown;
 
 pub use assertion::{AssertionKeyPlan, AssertionKeys, AssertionPlan, ForwardPlan};
 pub use issuers::{
-    Algorithm, ClaimPath, ClaimPaths, IssuerKind, IssuerPlan, KeySource, KeyTimes, RequiredClaim, TokenTypes, Wanted,
+    Algorithm, ClaimPath, ClaimPaths, IssuerKind, IssuerPlan, KeySource, KeyTimes, RequiredClaim, TokenTypes,
+    Wanted,
 };
 pub use revocation::{CrlDepth, CrlPlan, CrlSource, OnStaleCrl, RevocationPlan};
 pub use shown::ShownPlan;

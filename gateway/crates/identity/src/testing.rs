@@ -26,7 +26,9 @@ use tokio::sync::Semaphore;
 use crate::boards::{Boards, Clock};
 use crate::jwt::{FetchFault, KeyFetch};
 use crate::mtls::Svid;
-use crate::plan::{Algorithm, CertifiedKeyPlan, ClaimPaths, IssuerKind, IssuerPlan, KeySource, KeyTimes, TokenTypes};
+use crate::plan::{
+    Algorithm, CertifiedKeyPlan, ClaimPaths, IssuerKind, IssuerPlan, KeySource, KeyTimes, TokenTypes,
+};
 use crate::tls::provider;
 
 pub(crate) const ISSUER: &str = "https://login.example.com";
@@ -86,10 +88,7 @@ impl TestClock {
 
     pub(crate) fn clock(&self) -> Clock {
         let (monotonic, wall) = (self.clone(), self.clone());
-        Clock::new(
-            move || monotonic.instant(),
-            move || wall.wall(),
-        )
+        Clock::new(move || monotonic.instant(), move || wall.wall())
     }
 }
 

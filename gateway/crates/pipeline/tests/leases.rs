@@ -26,7 +26,8 @@ use support::{Hall, ask_policy, origin, plan, policy, route};
 
 const OPEN: &str = "package test\ndecision := true\n";
 const SHUT: &str = "package test\ndecision := false\n";
-const BY_BODY: &str = "package test\ndefault decision := false\ndecision if input.request.body.kind == \"good\"\n";
+const BY_BODY: &str =
+    "package test\ndefault decision := false\ndecision if input.request.body.kind == \"good\"\n";
 
 /// Publishes another configuration, as a reload does.
 fn publish(hall: &Hall, plan: GatewayPlan, revision: &str) {

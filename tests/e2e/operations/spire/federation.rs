@@ -145,10 +145,10 @@ async fn a_bundle_in_a_file_verifies_certificates_and_tokens_of_its_domain_and_f
     let revision = mesh.seen.revision().await;
     crate::support::pki::write(&mesh.spire.folder().join("peer.json"), &other);
     mesh.seen.revision_after(&revision).await;
-    if let Ok(mut client) = mesh.dial(Some(&peer_leaf)).connect().await {
-        if let Ok(answer) = client.send(http::Method::GET, "/peers/9", &[], b"").await {
-            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
-        }
+    if let Ok(mut client) = mesh.dial(Some(&peer_leaf)).connect().await
+        && let Ok(answer) = client.send(http::Method::GET, "/peers/9", &[], b"").await
+    {
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
     }
 }
 

@@ -440,7 +440,8 @@ fn refuse_framing(name: &HeaderName, origin: &Origin, direction: Direction, reso
         resolver.error_with_hint("bad-value", origin, message, "use `rewrite: { host: … }`");
     } else if direction == Direction::Request && is_written_by_us(name) {
         let message = format!("the field `{name}` says who is asking; the gateway alone writes it");
-        let hint = "use `forward_identity` at the pool; what a client sends under this name is removed always";
+        let hint =
+            "use `forward_identity` at the pool; what a client sends under this name is removed always";
         resolver.error_with_hint("bad-value", origin, message, hint);
     } else if FRAMING.contains(&name.as_str()) {
         let message = format!("the field `{name}` frames the message; the gateway writes it itself");

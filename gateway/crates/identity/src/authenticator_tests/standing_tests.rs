@@ -1,3 +1,5 @@
+//! What was proven, asked again: ends in a chain, and what lives on although something nobody needed has ended.
+
 use std::time::Duration;
 
 use rcgen::date_time_ymd;

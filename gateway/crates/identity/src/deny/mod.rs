@@ -16,5 +16,7 @@ mod name;
 pub use entry::{DenyEntry, DenySource};
 pub use index::{DenyIndex, Held};
 pub use list::{Added, DenyList, MAX_ADMIN_ENTRIES, Removed, Side};
-pub use metrics::{DENY_ENTRIES, DENY_HITS, DENY_LOAD_FAILED, DENY_LOADED, DENY_LOADS, DENY_SHRUNK, DenyMetrics};
+pub use metrics::{
+    DENY_ENTRIES, DENY_HITS, DENY_LOAD_FAILED, DENY_LOADED, DENY_LOADS, DENY_SHRUNK, DenyMetrics,
+};
 pub use name::{DenyKind, DenyName, DenyNameFault, TokenNames};

@@ -1,3 +1,5 @@
+//! Connections that are open, judged as a handshake would be today.
+
 use std::time::{Duration, SystemTime};
 
 use portcullis_model::Reason;

@@ -78,7 +78,13 @@ impl ServerCertVerifier for EndpointVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let revocation = self.revocation.as_deref();
         self.anchors
-            .verify(end_entity, intermediates, Usage::Server, revocation, system_time(now))
+            .verify(
+                end_entity,
+                intermediates,
+                Usage::Server,
+                revocation,
+                system_time(now),
+            )
             .map_err(|fault| match fault {
                 ChainFault::Path(error) => certificate_error(error),
                 ChainFault::Revocation(fault) => revocation_error(&fault),

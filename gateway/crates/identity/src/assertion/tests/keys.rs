@@ -156,7 +156,9 @@ fn a_key_made_here_is_published_before_it_signs_although_the_clock_is_put_forwar
     scene.clock.put_by(3600);
 
     assert_eq!(signs(&scene), old);
-    scene.clock.advance(LIFETIME + KEY_SET_MAX_AGE - Duration::from_secs(1));
+    scene
+        .clock
+        .advance(LIFETIME + KEY_SET_MAX_AGE - Duration::from_secs(1));
     assert_eq!(signs(&scene), old);
     scene.clock.advance(Duration::from_secs(1));
     assert_ne!(signs(&scene), old);

@@ -1,4 +1,5 @@
-//! Keys that a request asks for because the present ones do not have them.
+//! Keys that a request asks for because the present ones do not have them. The runtime's paused clock is read, to see how long
+//! a request waited.
 
 use std::future::Future;
 use std::pin::pin;
