@@ -32,7 +32,7 @@ use portcullis_pipeline::{
     Admission, Boards, ConnectionFacts, DecisionRecord, Ending, Gateway, HeldBodies, Now, RawHead,
     RecordSink, SnapshotStore, compile,
 };
-use portcullis_telemetry::{AccessLog, LineTarget, RequestMetrics, Telemetry};
+use portcullis_telemetry::{AccessLog, LineDestination, RequestMetrics, Telemetry};
 use prometheus::Registry;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
@@ -240,16 +240,16 @@ fn as_parsed(fields: &[(&str, &str)]) -> HeaderMap {
 }
 
 fn sink(records: Records, registry: &Registry) -> Arc<dyn RecordSink> {
-    let log = |target: &LineTarget| AccessLog::open(target, registry).unwrap();
+    let log = |target: &LineDestination| AccessLog::open(target, registry).unwrap();
     match records {
         Records::Dropped => Arc::new(Nowhere),
         Records::Counted => Arc::new(Telemetry {
             metrics: RequestMetrics::register(registry).unwrap(),
-            access_log: log(&LineTarget::None),
+            access_log: log(&LineDestination::None),
         }),
         Records::CountedAndLogged => Arc::new(Telemetry {
             metrics: RequestMetrics::register(registry).unwrap(),
-            access_log: log(&LineTarget::File("/dev/null".into())),
+            access_log: log(&LineDestination::File("/dev/null".into())),
         }),
     }
 }

@@ -45,22 +45,22 @@ fn names(text: &str) -> BTreeSet<String> {
 
 /// Every metric that production code names.
 fn known() -> BTreeSet<String> {
-    fn walk(folder: &Path, found: &mut BTreeSet<String>) {
+    fn walk(folder: &Path, literals: &Regex, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let is_ours = !path.ends_with("target") && !path.ends_with("tests") && !path.ends_with("docs");
             if path.is_dir() && is_ours {
-                walk(&path, found);
+                walk(&path, literals, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let literals = Regex::new(r#""(portcullis_[a-z0-9_]+)""#).unwrap();
                 found.extend(literals.captures_iter(&text).map(|literal| literal[1].to_owned()));
             }
         }
     }
+    let literals = Regex::new(r#""(portcullis_[a-z0-9_]+)""#).unwrap();
     let mut found = BTreeSet::new();
-    walk(&repository().join("gateway/crates"), &mut found);
-    walk(&repository().join("gateway/src"), &mut found);
+    walk(&repository().join("gateway/crates"), &literals, &mut found);
+    walk(&repository().join("gateway/src"), &literals, &mut found);
     found
 }
 

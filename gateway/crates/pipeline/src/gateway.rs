@@ -17,8 +17,11 @@ pub struct Gateway {
     sink: Arc<dyn RecordSink>,
     clock: fn() -> Now,
     random: fn() -> u64,
-    apart: Option<(fn() -> Instant, fn() -> SystemTime)>,
+    apart: Option<Clocks>,
 }
+
+/// Each clock by itself: the monotonic one and the wall's.
+type Clocks = (fn() -> Instant, fn() -> SystemTime);
 
 impl Gateway {
     /// Puts a gateway together; `clock` and `random` are given so that nothing here reads either.
