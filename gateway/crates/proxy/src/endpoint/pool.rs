@@ -42,10 +42,6 @@ const MAX_IDLE_PER_LANE: usize = 1024;
 const MAX_IDLE: usize = 8192;
 /// How long a connection is kept without a request.
 pub(crate) const IDLE_TIME: Duration = Duration::from_secs(30);
-/// A connection that rested for longer is asked in the kernel whether it is still quiet; for less, the runtime has just
-/// heard of it. The question costs half a microsecond, and whatever an endpoint sends a moment later than our answer
-/// escapes it all the same: what keeps answers apart is that no request leaves that could be read as two.
-const TRUSTED_TIME: Duration = Duration::from_millis(1);
 /// Streams of ours on one HTTP/2 connection, whatever the endpoint allows.
 const MAX_STREAMS: usize = 100;
 
@@ -299,7 +295,7 @@ impl Lane {
             }
             let calm = match idle.stream.calm() {
                 // What waits in the kernel would be taken for the answer to the next request.
-                Calm::Quiet if now.duration_since(idle.since) > TRUSTED_TIME => idle.stream.calm_in_kernel(),
+                Calm::Quiet => idle.stream.calm_in_kernel(),
                 calm => calm,
             };
             match calm {
